@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The image reader: address → chunk → verified plaintext. It trusts nothing a source says: every byte it returns was
+ * checked along descriptor → hash tree → table entry → id → tag → header → decompression (FORMAT.md §6). Used by both fronts
+ * of the guest, and by `cocoon verify` and `cocoon export`: they look at an image with the guest's own eyes.
+ * Any thread, after image_open(). Plaintext is kept in private memory up to `cache_bytes`. */
+#ifndef COCOON_GUESTFS_IMAGE_H
+#define COCOON_GUESTFS_IMAGE_H
+
+#include "crypto/secret.h"
+#include "guestfs/source.h"
+#include "proto/base/digest.h"
+#include "proto/base/err.h"
+#include "proto/format/descriptor.h"
+#include "proto/oci/manifest.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct image;
+
+/* How the image key is found: given, or unwrapped from the manifest's annotation. Returns 0 or a negative errno
+ * (-ENOKEY when there is none); `manifest` and `descriptor_digest` are the image's. */
+typedef int image_key_finder(void *arg, struct secret *key, const struct oci_manifest *manifest,
+			     const struct digest *descriptor_digest, struct err *e);
+
+struct image_options {
+	size_t cache_bytes;	    /* plaintext kept at most; 0 means 32 MiB */
+	const struct digest *want_manifest;   /* refuse any other (-EBADMSG); NULL: whatever the source opens */
+	const struct digest *want_descriptor; /* the same for the identity */
+	image_key_finder *find_key;
+	void *find_key_arg;
+};
+
+/* Open the image behind `source`: manifest, descriptor, blobs digest, key commitment, root chunk are checked when this
+ * returns 0, and nothing was fetched before the descriptor was accepted. The image owns `source` from then on; on
+ * failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY, -ENOTSUP, or the source's errors. */
+int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e);
+void image_close(struct image *i); /* wipes; no call may be running. NULL is fine */
+
+const struct descriptor *image_descriptor(const struct image *i);
+const struct digest *image_descriptor_digest(const struct image *i);
+const struct digest *image_manifest_digest(const struct image *i);
+const struct oci_manifest *image_manifest(const struct image *i);
+
+/* Exactly n bytes of the plaintext image at `offset`, or a negative errno and nothing. -EINVAL past the end. */
+int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e);
+
+/* Say that [offset, offset + n) will be read soon; returns at once, failures are silent. */
+void image_will_need(struct image *i, uint64_t offset, uint64_t n);
+
+/* Ask for the start-up list's chunks ahead of need, in the background. */
+void image_prefetch_startup(struct image *i);
+
+/* Append the source image's OCI config (JSON bytes) to `to`. */
+int image_config(struct image *i, struct buf *to, struct err *e);
+
+/* Check everything: every table block, every chunk's id, tag, header and plaintext, the whole map. Calls
+ * `progress(arg, done, total)` in bytes. 0 or the first failure. */
+int image_verify(struct image *i, void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
+		 struct err *e);
+
+struct image_stats {
+	uint64_t stored_bytes; /* sealed bytes that came from the source */
+	uint64_t plain_bytes;  /* plaintext returned */
+	uint64_t chunks;       /* opened */
+	uint64_t failures;
+};
+void image_stats(const struct image *i, struct image_stats *out);
+
+#endif
