@@ -178,32 +178,31 @@ class Walk:
         return st
 
 
-def write_dump(entries, out):
-    """entries: path bytes -> dict; `inode` (anything hashable) tells which names are one inode."""
-    first = {}
+def canonical(entries):
+    """Walked entries (path bytes -> dict; `inode`, anything hashable, tells which names are one inode)
+    in the form of the dump: path text -> dict, in the order of the path's bytes."""
+    first, out = {}, {}
     for path in sorted(entries):
-        e = dict(entries[path])
+        e = out[escape(path)] = dict(entries[path])
         inode = e.pop("inode", None)
         if inode is not None:
             e["links"] = escape(first.setdefault(inode, path))
-        out.write(json.dumps({"path": escape(path), **e}, sort_keys=False) + "\n")
+    return out
 
 
-class Lines(list):
-    write = list.append
+def write_dump(entries, out):
+    for path, e in canonical(entries).items():
+        out.write(json.dumps({"path": path, **e}) + "\n")
 
 
 def load(where, opt):
     if os.path.isdir(where):
-        lines = Lines()
-        write_dump(Walk(opt).run(where), lines)
-    else:
-        with open(where, encoding="ascii") as f:
-            lines = f.readlines()
+        return canonical(Walk(opt).run(where))
     out = {}
-    for line in lines:
-        e = json.loads(line)
-        out[e.pop("path")] = e
+    with open(where, encoding="ascii") as f:
+        for line in f:
+            e = json.loads(line)
+            out[e.pop("path")] = e
     if "/" not in out:
         sys.exit(f"tree.py: {where}: no root in it")
     return out
