@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * AES-256-GCM through OpenSSL's EVP. The door is narrow on purpose: OpenSSL would take short tags and other IV
- * lengths, and it writes plaintext before the tag is checked; neither gets past here. */
+ * AES-256-GCM through OpenSSL's EVP. The door is narrow on purpose: OpenSSL would take short tags and other
+ * IV lengths, and it writes plaintext before the tag is checked; neither gets past here. */
 #include "crypto/aead.h"
 #include "proto/format/format.h"
 

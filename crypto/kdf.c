@@ -55,8 +55,8 @@ int kdf_prk(struct secret *prk, const char *salt, const struct secret *secret)
 }
 
 /* label ‖ 00 ‖ data, the shape of every info string; sizes are ours and fit. */
-static int expand_label(uint8_t *out, size_t size, const struct secret *prk, const char *label, const void *data,
-			size_t data_size)
+static int expand_label(uint8_t *out, size_t size, const struct secret *prk, const char *label,
+			const void *data, size_t data_size)
 {
 	uint8_t info[INFO_MAX];
 	size_t n = strlen(label) + 1;
@@ -70,7 +70,8 @@ static int expand_label(uint8_t *out, size_t size, const struct secret *prk, con
 	return r;
 }
 
-int kdf_chunk_key(struct secret *out, const struct secret *prk, uint64_t m_size, const struct digest *m_digest)
+int kdf_chunk_key(struct secret *out, const struct secret *prk, uint64_t m_size,
+		  const struct digest *m_digest)
 {
 	uint8_t data[4 + 8 + DIGEST_SIZE];
 

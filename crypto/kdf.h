@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * HKDF with SHA-256 (RFC 5869), and the derivations of FORMAT.md §7 on top of it. 0 or -ENOMEM; any thread. */
+ * HKDF with SHA-256 (RFC 5869), and the derivations of FORMAT.md §7 on top of it. 0 or -ENOMEM; any thread.
+ */
 #ifndef COCOON_CRYPTO_KDF_H
 #define COCOON_CRYPTO_KDF_H
 
@@ -18,7 +19,8 @@ int hkdf_expand(uint8_t *out, size_t size, const struct secret *prk, const void 
 int kdf_prk(struct secret *prk, const char *salt, const struct secret *secret);
 
 /* K of a data or metadata chunk whose message has m_size bytes and digest m_digest. */
-int kdf_chunk_key(struct secret *out, const struct secret *prk, uint64_t m_size, const struct digest *m_digest);
+int kdf_chunk_key(struct secret *out, const struct secret *prk, uint64_t m_size,
+		  const struct digest *m_digest);
 /* The image's salt, from 32 fresh random bytes and the digest of the root chunk's message. */
 int kdf_salt(uint8_t out[static 32], const struct secret *prk_image, const struct secret *random,
 	     const struct digest *m_root);

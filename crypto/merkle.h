@@ -16,10 +16,10 @@
 #define VERITY_SUPERBLOCK_SIZE 512
 
 struct merkle_shape {
-	uint64_t n_data;		      /* data blocks */
-	int n_levels;			      /* hash levels; 0 for one data block */
-	uint64_t first[MERKLE_MAX_LEVELS];    /* level 0 is nearest the data: its first hash block, counted from
-						 the start of the hash area (root level first on disk) */
+	uint64_t n_data;		   /* data blocks */
+	int n_levels;			   /* hash levels; 0 for one data block */
+	uint64_t first[MERKLE_MAX_LEVELS]; /* level 0 is nearest the data: its first hash block, counted from
+					      the start of the hash area (root level first on disk) */
 	uint64_t n_blocks[MERKLE_MAX_LEVELS]; /* hash blocks of that level */
 	uint64_t n_hash;		      /* hash blocks in all */
 };
@@ -36,10 +36,11 @@ int merkle_build(const struct merkle_shape *shape, const uint8_t *data, uint8_t 
 int merkle_digest(struct digest *out, const uint8_t *block, const uint8_t salt[static MERKLE_SALT_SIZE]);
 
 /* 0 when `block` has digest `want`; -EBADMSG otherwise. */
-int merkle_check(const uint8_t *block, const struct digest *want, const uint8_t salt[static MERKLE_SALT_SIZE]);
+int merkle_check(const uint8_t *block, const struct digest *want,
+		 const uint8_t salt[static MERKLE_SALT_SIZE]);
 
-/* Where the digest of block `index` of level `level` stands (level −1 is the data): the hash block (counted from the
- * start of the hash area) in *block and the byte in it in *at. Only when a level above exists. */
+/* Where the digest of block `index` of level `level` stands (level −1 is the data): the hash block (counted
+ * from the start of the hash area) in *block and the byte in it in *at. Only when a level above exists. */
 void merkle_parent(const struct merkle_shape *shape, int level, uint64_t index, uint64_t *block, size_t *at);
 
 /* The superblock that cryptsetup's veritysetup reads (512 bytes). 0 or -ENOMEM. */

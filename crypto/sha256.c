@@ -6,7 +6,8 @@
 #include <openssl/evp.h>
 #include <pthread.h>
 
-/* EVP_sha256() looks the implementation up at each use (OpenSSL 3 migration guide); fetching once costs 300 ns less a call. */
+/* EVP_sha256() looks the implementation up at each use (OpenSSL 3 migration guide); fetching once costs 300
+ * ns less a call. */
 static const EVP_MD *fetched;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

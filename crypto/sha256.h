@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * SHA-256, one-shot and streaming. 0 or -ENOMEM (OpenSSL could not allocate). One struct belongs to one thread. */
+ * SHA-256, one-shot and streaming. 0 or -ENOMEM (OpenSSL could not allocate). One struct belongs to one
+ * thread. */
 #ifndef COCOON_CRYPTO_SHA256_H
 #define COCOON_CRYPTO_SHA256_H
 

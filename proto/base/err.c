@@ -18,7 +18,8 @@ static size_t append(char *to, size_t at, const char *text)
 	return at;
 }
 
-static void format_words(char words[static ERR_TEXT_MAX], const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void format_words(char words[static ERR_TEXT_MAX],
+							       const char *format, va_list args)
 {
 	if (vsnprintf(words, ERR_TEXT_MAX, format, args) < 0)
 		words[0] = '\0';

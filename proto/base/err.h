@@ -7,7 +7,8 @@
  *   -EBADMSG  digest, tag or signature did not match      -EPROTO     peer broke the wire rules
  *   -EUCLEAN  authentic bytes with an impossible meaning  -E2BIG      over a limit we set
  *   -ENOKEY   no key for this image                       -ETIMEDOUT  deadline passed
- *   -EINVAL   the caller (or the user) asked for nonsense -ENOTSUP    well-formed, but not for this version */
+ *   -EINVAL   the caller (or the user) asked for nonsense -ENOTSUP    well-formed, but not for this version
+ */
 #ifndef COCOON_BASE_ERR_H
 #define COCOON_BASE_ERR_H
 

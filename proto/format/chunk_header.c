@@ -24,7 +24,8 @@ int chunk_header_decode(struct chunk_header *out, const uint8_t *m, size_t m_siz
 	h.codec = (enum chunk_codec)codec;
 	if (h.payload_size == 0 || h.payload_size > b.left ||
 	    (h.codec == CHUNK_CODEC_RAW && h.payload_size != h.plain_size))
-		return err_set(e, -EUCLEAN, "chunk header [C3]: payload of %u bytes in %zu", h.payload_size, b.left);
+		return err_set(e, -EUCLEAN, "chunk header [C3]: payload of %u bytes in %zu", h.payload_size,
+			       b.left);
 	if (h.plain_size == 0 || h.plain_size > max_chunk_size)
 		return err_set(e, -EUCLEAN, "chunk header [C4]: plaintext of %u bytes", h.plain_size);
 	(void)bytes_take(&b, h.payload_size);

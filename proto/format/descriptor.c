@@ -61,11 +61,13 @@ int descriptor_decode(struct descriptor *out, const uint8_t raw[static DESCRIPTO
 	if (!m || memcmp(m, magic, sizeof(magic)) != 0)
 		return err_set(e, -EUCLEAN, "descriptor [D1]: not a sealed image");
 	if (version != FORMAT_VERSION)
-		return err_set(e, -ENOTSUP, "descriptor [D2]: format version %u, this program reads 1", version);
+		return err_set(e, -ENOTSUP, "descriptor [D2]: format version %u, this program reads 1",
+			       version);
 	if (suite != SUITE_AES256GCM_SHA256_ZSTD)
 		return err_set(e, -ENOTSUP, "descriptor [D3]: unknown suite %u", suite);
 	if (d.image_size == 0 || d.image_size % BLOCK_SIZE || d.image_size > MAX_IMAGE_SIZE)
-		return err_set(e, -EUCLEAN, "descriptor [D4]: image size %llu", (unsigned long long)d.image_size);
+		return err_set(e, -EUCLEAN, "descriptor [D4]: image size %llu",
+			       (unsigned long long)d.image_size);
 	if (d.n_chunks < 2 || d.n_chunks > MAX_CHUNKS)
 		return err_set(e, -EUCLEAN, "descriptor [D5]: %u chunks", d.n_chunks);
 	if (d.n_blobs < 2 || d.n_blobs > MAX_BLOBS)
@@ -74,7 +76,8 @@ int descriptor_decode(struct descriptor *out, const uint8_t raw[static DESCRIPTO
 	    (d.max_chunk_size & (d.max_chunk_size - 1)))
 		return err_set(e, -EUCLEAN, "descriptor [D7]: chunks of up to %u bytes", d.max_chunk_size);
 	if (d.n_meta_chunks < 1 || d.n_meta_chunks > d.n_chunks)
-		return err_set(e, -EUCLEAN, "descriptor [D8]: %u metadata chunks of %u", d.n_meta_chunks, d.n_chunks);
+		return err_set(e, -EUCLEAN, "descriptor [D8]: %u metadata chunks of %u", d.n_meta_chunks,
+			       d.n_chunks);
 	if (d.meta_offset != meta_offset_of(d.n_chunks))
 		return err_set(e, -EUCLEAN, "descriptor [D9]: metadata at %llu",
 			       (unsigned long long)d.meta_offset);

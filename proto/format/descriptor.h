@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The descriptor: the last 256 bytes of the index blob; its SHA-256 is the image's identity (FORMAT.md §3). */
+ * The descriptor: the last 256 bytes of the index blob; its SHA-256 is the image's identity (FORMAT.md §3).
+ */
 #ifndef COCOON_FORMAT_DESCRIPTOR_H
 #define COCOON_FORMAT_DESCRIPTOR_H
 
@@ -35,7 +36,8 @@ void descriptor_encode(const struct descriptor *d, uint8_t raw[static DESCRIPTOR
 /* Bytes of the chunk table: a multiple of BLOCK_SIZE. */
 uint64_t chunk_table_size(uint32_t n_chunks);
 
-/* Number of hash blocks over `n_blocks` table blocks (dm-verity v1, 128 digests a block; 0 when n_blocks is 1). */
+/* Number of hash blocks over `n_blocks` table blocks (dm-verity v1, 128 digests a block; 0 when n_blocks is
+ * 1). */
 uint64_t hash_tree_blocks(uint64_t n_blocks);
 
 /* Where the metadata chunks begin: table, superblock block, hash blocks. */

@@ -12,7 +12,7 @@
 #define MAX_CHUNK_SIZE (1u << 20)	     /* plaintext of one chunk */
 #define MAX_STORED_SIZE ((1u << 20) + 65536) /* header, padding (Padmé adds < 3.2 % at this size) and tag */
 #define MIN_STORED_SIZE 33u		     /* header 16, payload 1, tag 16 */
-#define MAX_BLOBS 128u			     /* layers of one image; containerd's overlay limit is the same order */
+#define MAX_BLOBS 128u /* layers of one image; containerd's overlay limit is the same order */
 #define MAX_MANIFEST_SIZE (1u << 20)
 #define MAX_CONFIG_SIZE (16u << 20)
 #define CHUNK_KEY_SIZE 32u

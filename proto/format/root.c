@@ -72,7 +72,8 @@ static int check_root(const struct root *r, const struct descriptor *d, struct e
 	return check_object(root_startup(r), r->n_startup_chunks, r->startup_size, "start-up list", e);
 }
 
-static int check_counts(const struct root *r, uint64_t n, size_t left, const struct descriptor *d, struct err *e)
+static int check_counts(const struct root *r, uint64_t n, size_t left, const struct descriptor *d,
+			struct err *e)
 {
 	if (r->n_map_pages == 0)
 		return err_set(e, -EUCLEAN, "root [R2]: no map");
@@ -84,11 +85,13 @@ static int check_counts(const struct root *r, uint64_t n, size_t left, const str
 		return err_set(e, -EUCLEAN, "root [R4]: start-up list of %llu bytes",
 			       (unsigned long long)r->startup_size);
 	if (n * EXTENT_SIZE != left)
-		return err_set(e, -EUCLEAN, "root [R5]: %zu bytes for %llu extents", left, (unsigned long long)n);
+		return err_set(e, -EUCLEAN, "root [R5]: %zu bytes for %llu extents", left,
+			       (unsigned long long)n);
 	return 0;
 }
 
-int root_decode(struct root *out, const uint8_t *plain, size_t size, const struct descriptor *d, struct err *e)
+int root_decode(struct root *out, const uint8_t *plain, size_t size, const struct descriptor *d,
+		struct err *e)
 {
 	struct bytes b = bytes_of(plain, size);
 	const uint8_t *m = bytes_take(&b, sizeof(magic));
@@ -174,12 +177,13 @@ int map_page_decode(struct extent **out, size_t *n, const uint8_t *plain, size_t
 	for (size_t i = 0; i < count && r == 0; i++) {
 		r = extent_decode(&x[i], &b, d, e);
 		if (r == 0 && (x[i].first_block != at || x[i].plain_size % BLOCK_SIZE))
-			r = err_set(e, -EUCLEAN, "map page [A1]: extent at block %u, expected %llu", x[i].first_block,
-				    (unsigned long long)at);
+			r = err_set(e, -EUCLEAN, "map page [A1]: extent at block %u, expected %llu",
+				    x[i].first_block, (unsigned long long)at);
 		at += x[i].plain_size / BLOCK_SIZE;
 	}
 	if (r == 0 && at != end)
-		r = err_set(e, -EUCLEAN, "map page [A1]: ends at block %llu, expected %u", (unsigned long long)at, end);
+		r = err_set(e, -EUCLEAN, "map page [A1]: ends at block %llu, expected %u",
+			    (unsigned long long)at, end);
 	if (r < 0) {
 		explicit_bzero(x, count * sizeof(*x));
 		free(x);

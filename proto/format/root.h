@@ -29,7 +29,8 @@ struct root {
 
 /* Decode the root chunk's plaintext. 0, -ENOMEM or -EUCLEAN ([R1]…[R5], [E1]…[E3], order of map pages).
  * On success root_deinit() it. */
-int root_decode(struct root *out, const uint8_t *plain, size_t size, const struct descriptor *d, struct err *e);
+int root_decode(struct root *out, const uint8_t *plain, size_t size, const struct descriptor *d,
+		struct err *e);
 void root_deinit(struct root *r); /* wipes and frees */
 
 /* Append the encoded root; the caller owns and wipes `to`. */

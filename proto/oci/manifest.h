@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Manifests, image indexes and configs of the OCI image-spec and of Docker (schema 2), read from untrusted JSON: duplicate
- * keys, other schema versions, a document that is both index and manifest, negative or huge sizes, more than
- * the limits below are refused (-EUCLEAN; -ENOTSUP for what is well-formed but not an image). Any thread. */
+ * Manifests, image indexes and configs of the OCI image-spec and of Docker (schema 2), read from untrusted
+ * JSON: duplicate keys, other schema versions, a document that is both index and manifest, negative or huge
+ * sizes, more than the limits below are refused (-EUCLEAN; -ENOTSUP for what is well-formed but not an
+ * image). Any thread. */
 #ifndef COCOON_OCI_MANIFEST_H
 #define COCOON_OCI_MANIFEST_H
 
@@ -50,8 +51,9 @@ struct oci_manifest {
 	struct oci_blob config;
 	uint32_t n_layers;
 	struct oci_blob *layers; /* owned */
-	char *keys_jwe;	 /* owned; annotation org.opencontainers.image.enc.keys.jwe of the last layer, or NULL */
-	bool sealed;	 /* the last layer is a cocoon index: FORMAT.md [M1] holds then */
+	char *keys_jwe; /* owned; annotation org.opencontainers.image.enc.keys.jwe of the last layer, or NULL
+			 */
+	bool sealed;	/* the last layer is a cocoon index: FORMAT.md [M1] holds then */
 	/* OCI_INDEX */
 	uint32_t n_entries;
 	struct oci_entry *entries; /* owned */
@@ -61,16 +63,17 @@ struct oci_manifest {
 int oci_manifest_decode(struct oci_manifest *out, const void *json, size_t size, struct err *e);
 void oci_manifest_deinit(struct oci_manifest *m);
 
-/* For a sealed image: blobs_digest as FORMAT.md [D10] defines it cannot be computed here (no hashing in proto/);
- * callers hash the digests of layers[0 … n_layers-2] themselves: crypto/sha256.h. */
+/* For a sealed image: blobs_digest as FORMAT.md [D10] defines it cannot be computed here (no hashing in
+ * proto/); callers hash the digests of layers[0 … n_layers-2] themselves: crypto/sha256.h. */
 
 /* "os/arch[/variant]" as --platform takes it. 0 or -EINVAL. */
 int oci_platform_parse(struct oci_platform *out, const char *text, struct err *e);
 /* The platform of this machine. */
 void oci_platform_host(struct oci_platform *out);
-/* The first entry of an index that fits: os and architecture equal; variant equal, or not asked for. -ENOENT. */
-int oci_index_choose(const struct oci_entry **out, const struct oci_manifest *index, const struct oci_platform *want,
-		     struct err *e);
+/* The first entry of an index that fits: os and architecture equal; variant equal, or not asked for. -ENOENT.
+ */
+int oci_index_choose(const struct oci_entry **out, const struct oci_manifest *index,
+		     const struct oci_platform *want, struct err *e);
 
 /* What we need of an image config. */
 struct oci_config {

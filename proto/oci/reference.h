@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What users type to name an image: registry/repo:tag, registry/repo@sha256:…, oci:DIR[:tag]. A name without a
- * registry means docker.io, as container tools read it. */
+ * What users type to name an image: registry/repo:tag, registry/repo@sha256:…, oci:DIR[:tag]. A name without
+ * a registry means docker.io, as container tools read it. */
 #ifndef COCOON_OCI_REFERENCE_H
 #define COCOON_OCI_REFERENCE_H
 
@@ -13,11 +13,11 @@
 #define REFERENCE_TEXT_SIZE 1025 /* the longest text with its NUL: WIRE_MAX_REFERENCE */
 
 struct reference {
-	bool layout;	       /* oci:DIR[:tag]: `path` and perhaps `tag`; else registry, repository, tag or digest */
-	char path[1024];       /* layout only */
-	char registry[256];    /* host[:port] */
-	char repository[256];  /* distribution-spec: [a-z0-9]+([._-][a-z0-9]+)*(/…)* */
-	char tag[129];	       /* "" when there is none; registry images without tag and digest get "latest" */
+	bool layout; /* oci:DIR[:tag]: `path` and perhaps `tag`; else registry, repository, tag or digest */
+	char path[880];	      /* layout only */
+	char registry[256];   /* host[:port] */
+	char repository[256]; /* distribution-spec: [a-z0-9]+([._-][a-z0-9]+)*(/…)* */
+	char tag[129];	      /* "" when there is none; registry images without tag and digest get "latest" */
 	bool has_digest;
 	struct digest digest;
 };

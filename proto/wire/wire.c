@@ -170,8 +170,8 @@ int wire_chunks_decode(struct wire_chunks *out, const uint8_t *p, size_t n, stru
 		out->runs[i] = run;
 	}
 	if (!bytes_end(&b) || total > WIRE_MAX_CHUNKS)
-		return err_set(e, -EPROTO, "chunks: %llu asked in a request of %zu bytes", (unsigned long long)total,
-			       n);
+		return err_set(e, -EPROTO, "chunks: %llu asked in a request of %zu bytes",
+			       (unsigned long long)total, n);
 	out->handle = handle;
 	out->ahead = flags & 1;
 	out->n_runs = n_runs;
@@ -189,8 +189,8 @@ void wire_chunks_encode(struct buf *to, const struct wire_chunks *q)
 	}
 }
 
-int wire_chunk_decode(uint32_t *number, const uint8_t **stored, size_t *stored_size, const uint8_t *p, size_t n,
-		      struct err *e)
+int wire_chunk_decode(uint32_t *number, const uint8_t **stored, size_t *stored_size, const uint8_t *p,
+		      size_t n, struct err *e)
 {
 	struct bytes b = bytes_of(p, n);
 	uint32_t chunk = bytes_le32(&b);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The wire between guest and host: frames and messages as structs, encoded and decoded in both directions
- * (proto/WIRE.md, same names). Pure functions over bytes; sockets are the business of guestfs/ and chunkstore/. */
+ * (proto/WIRE.md, same names). Pure functions over bytes; sockets are the business of guestfs/ and
+ * chunkstore/. */
 #ifndef COCOON_WIRE_WIRE_H
 #define COCOON_WIRE_WIRE_H
 
@@ -97,14 +98,15 @@ int wire_chunks_decode(struct wire_chunks *out, const uint8_t *p, size_t n, stru
 void wire_chunks_encode(struct buf *to, const struct wire_chunks *q);
 
 /* A chunk's answer: the stored bytes are borrowed from the payload. */
-int wire_chunk_decode(uint32_t *number, const uint8_t **stored, size_t *stored_size, const uint8_t *p, size_t n,
-		      struct err *e);
+int wire_chunk_decode(uint32_t *number, const uint8_t **stored, size_t *stored_size, const uint8_t *p,
+		      size_t n, struct err *e);
 
 void wire_failure_encode(struct buf *to, uint32_t chunk, const char *words);
 int wire_failure_decode(struct wire_failure *out, const uint8_t *p, size_t n, struct err *e);
 
 /* The negative errno that a status other than OK means to the one who asked: NOT_FOUND -ENOENT, UNAVAILABLE,
- * BUSY and INTERNAL -EAGAIN (ask again until the deadline), DENIED -EACCES, INVALID -EPROTO, UNSUPPORTED -ENOTSUP. */
+ * BUSY and INTERNAL -EAGAIN (ask again until the deadline), DENIED -EACCES, INVALID -EPROTO, UNSUPPORTED
+ * -ENOTSUP. */
 int wire_status_errno(enum wire_status status);
 
 #endif
