@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The one test command. As root on Debian 12: installs what the tests need, builds, runs, tells.
+set -u
+
+usage() {
+    cat <<'END'
+usage: test/run.sh [PART…]
+
+Runs the tests, cheap ones first; without a PART all of them, `quick` stands for format, layering, unit and vectors.
+
+  format       clang-format, shellcheck
+  layering     which folder includes which; what the host daemon links
+  unit         unit tests of every module (gcc), malformed samples through every decoder
+  vectors      known answers: Wycheproof, RFC 5869, dm-verity, ocicrypt
+  clang        the same build with clang, warnings are errors
+  tidy         clang-tidy
+  asan         unit tests and malformed samples under AddressSanitizer and UBSan
+  tsan         unit tests under ThreadSanitizer
+  fuzz         each fuzz target for FUZZ_SECONDS (default 4)
+  integration  publisher, chunk store and guest with a real registry, real FUSE and real EROFS
+  containerd   snapshotter and `cocoon pull` under a real containerd and runc
+
+Environment: BUILD_ROOT (default: build-test in the source tree), FUZZ_SECONDS, KEEP_WORK=1 (keep the work
+directories of failed scripts). Ends with a line `N passed, N failed` and exit code 0 when nothing failed.
+END
+}
+
+cd "$(dirname "$0")/.." || exit 1
+SOURCE=$PWD
+BUILD_ROOT=${BUILD_ROOT:-$SOURCE/build-test}
+FUZZ_SECONDS=${FUZZ_SECONDS:-4}
+ALL="format layering unit vectors clang tidy asan tsan fuzz integration containerd"
+PASSED=0
+FAILED=0
+
+. test/lib/packages.sh
+
+say() {
+    printf '%s\n' "$*"
+}
+
+# count NAME STATUS LOG: one test more; a failed one shows the end of its log.
+count() {
+    if [ "$2" = 0 ]; then
+        PASSED=$((PASSED + 1))
+        say "ok      $1 (${SECONDS_TAKEN}s)"
+    else
+        FAILED=$((FAILED + 1))
+        say "FAILED  $1 (${SECONDS_TAKEN}s, status $2)"
+        tail -n 60 "$3" | sed 's/^/        /'
+    fi
+}
+
+# check NAME COMMAND…: a command is one test.
+check() {
+    local name=$1 log status=0 start=$SECONDS
+    shift
+    log=$(mktemp)
+    "$@" >"$log" 2>&1 </dev/null || status=$?
+    SECONDS_TAKEN=$((SECONDS - start))
+    count "$name" "$status" "$log"
+    rm -f "$log"
+    return "$status"
+}
+
+# build NAME CMAKE-OPTION…: a development build in its own directory; one test.
+build() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2016 # the inner shell expands
+    check "build/$name" sh -c 'dir=$1; shift
+        cmake -S . -B "$dir" -G Ninja -DDEVELOP=ON "$@" && cmake --build "$dir"' \
+        build "$BUILD_ROOT/$name" "$@"
+}
+
+# tests NAME [CTEST-OPTION…]: every test of a build, counted one by one.
+tests() {
+    local name=$1 log passed failed status=0 start=$SECONDS
+    shift
+    log=$(mktemp)
+    ctest --test-dir "$BUILD_ROOT/$name" -j2 --output-on-failure --timeout 300 --no-tests=error "$@" \
+        >"$log" 2>&1 </dev/null || status=$?
+    passed=$(grep -c ' Passed ' "$log")
+    failed=$(grep -cE '\*\*\*(Failed|Exception|Timeout|Not Run)|Subprocess aborted' "$log")
+    [ "$status" = 0 ] || [ "$failed" -gt 0 ] || failed=1
+    PASSED=$((PASSED + passed))
+    FAILED=$((FAILED + failed))
+    if [ "$status" = 0 ]; then
+        say "ok      $name: $passed tests ($((SECONDS - start))s)"
+    else
+        say "FAILED  $name: $failed of $((passed + failed)) tests ($((SECONDS - start))s)"
+        grep -vE ' Passed |Start +[0-9]+:' "$log" | tail -n 80 | sed 's/^/        /'
+    fi
+    rm -f "$log"
+}
+
+# scripts FOLDER: each test/FOLDER/*.sh is a test; they clean up after themselves.
+scripts() {
+    local script
+    for script in test/"$1"/*.sh; do
+        check "${script#test/}" env COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" bash "$script"
+    done
+}
+
+# the build that unit tests and scripts share; made once
+develop_build() {
+    [ -n "${DEVELOP_BUILT:-}" ] || build unit -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$BUILD_ROOT/unit/bin"
+    DEVELOP_BUILT=1
+}
+
+part_format() {
+    check format/clang-format sh -c 'git ls-files "*.c" "*.h" | xargs clang-format --dry-run -Werror'
+    check format/shellcheck sh -c 'git ls-files "*.sh" .ci/run | xargs shellcheck -x -S warning'
+}
+
+part_layering() {
+    develop_build
+    scripts layering
+}
+
+part_unit() {
+    develop_build
+    tests unit -E '^vectors/'
+}
+
+part_vectors() {
+    develop_build
+    tests unit -R '^vectors/'
+}
+
+part_clang() {
+    build clang -DCMAKE_C_COMPILER=clang
+}
+
+part_tidy() {
+    develop_build
+    # shellcheck disable=SC2016
+    check tidy sh -c 'git ls-files "*.c" | grep -vE "^test/" | xargs -P2 -n4 clang-tidy --quiet -p "$1"' \
+        tidy "$BUILD_ROOT/unit"
+}
+
+part_asan() {
+    build asan -DSANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug
+    tests asan
+}
+
+part_tsan() {
+    build tsan -DSANITIZE=thread -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    TSAN_OPTIONS="ignore_noninstrumented_modules=1 ${TSAN_OPTIONS:-}" tests tsan -R '^unit/'
+}
+
+part_fuzz() {
+    build fuzz -DFUZZ=ON -DCMAKE_C_COMPILER=clang -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$BUILD_ROOT/fuzz/bin" ||
+        return
+    local target name corpus
+    corpus=$(mktemp -d)
+    for target in "$BUILD_ROOT"/fuzz/bin/fuzz-*; do
+        name=${target##*/fuzz-}
+        check "fuzz/$name" "$target" -max_total_time="$FUZZ_SECONDS" -timeout=10 -rss_limit_mb=1024 \
+            -artifact_prefix="$corpus/" "$corpus" "test/fuzz/corpus/$name"
+        rm -rf "${corpus:?}"/*
+    done
+    rm -rf "$corpus"
+}
+
+part_integration() {
+    develop_build
+    scripts integration
+}
+
+part_containerd() {
+    develop_build
+    scripts containerd
+}
+
+case ${1:-} in
+-h | --help)
+    usage
+    exit 0
+    ;;
+quick) set -- format layering unit vectors ;;
+'') # shellcheck disable=SC2086
+    set -- $ALL ;;
+esac
+for part; do
+    case " $ALL " in
+    *" $part "*) ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done
+[ "$(id -u)" = 0 ] || {
+    say "test/run.sh needs root: it mounts filesystems and starts containers" >&2
+    exit 2
+}
+need_packages build run image test peers || exit 1
+for part; do
+    "part_$part"
+done
+say "$PASSED passed, $FAILED failed"
+[ "$FAILED" = 0 ]
