@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Where a sealed image goes: an OCI layout or a registry. Blobs wait in unnamed temporary files, which vanish however
+ * the program ends; nothing is visible under the destination's name before destination_commit(). */
+#ifndef COCOON_PUBLISHER_DESTINATION_H
+#define COCOON_PUBLISHER_DESTINATION_H
+
+#include "proto/base/err.h"
+#include "proto/oci/manifest.h"
+#include "proto/oci/reference.h"
+#include "publisher/remote.h"
+
+#include <stddef.h>
+
+struct destination;
+
+/* A layout's directory may be missing or must be a layout. `ref` needs a tag when it names a registry. */
+int destination_open(struct destination **out, const struct reference *ref, const struct remote *remote,
+		     struct err *e);
+void destination_close(struct destination *d); /* NULL is fine */
+
+/* An unnamed temporary file, empty, read-write: the caller's to close, or to hand to destination_add(). */
+int destination_temp(struct destination *d, int *fd, struct err *e);
+
+/* The image has this blob, whose bytes are in `fd` (taken, also on failure). */
+int destination_add(struct destination *d, const struct oci_blob *blob, int fd, struct err *e);
+
+/* Make the image appear: blobs first, then the manifest under the reference's name. `progress` may be NULL. */
+int destination_commit(struct destination *d, const void *manifest, size_t size,
+		       const struct oci_platform *platform,
+		       void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg, struct err *e);
+
+#endif
