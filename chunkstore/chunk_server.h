@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Serves proto/WIRE.md to guests on a unix socket and on vsock. A guest may be hostile: everything it can
+ * make the daemon hold is bounded for each connection before it is spent, a connection that stalls is closed,
+ * and one that breaks the rules of the wire ends with one line in the log. */
+#ifndef COCOON_CHUNKSTORE_CHUNK_SERVER_H
+#define COCOON_CHUNKSTORE_CHUNK_SERVER_H
+
+#include "chunkstore/chunkstore.h"
+#include "proto/base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Strings are copied. */
+struct chunk_server_config {
+	const char
+		*unix_path;  /* NULL: none. At most 107 bytes; a stale socket is replaced (PATH.lock tells) */
+	unsigned unix_mode;  /* of the socket; 0: 0600 */
+	bool vsock;	     /* listen on vsock, any CID */
+	uint32_t vsock_port; /* 0: WIRE_DEFAULT_PORT */
+	unsigned max_connections;	  /* 0: 512 */
+	unsigned max_connections_per_cid; /* vsock; 0: 64 */
+	unsigned max_open;		  /* requests of one connection, told in HELLO; 0: 64 */
+	unsigned max_chunks;		  /* chunks asked for and not yet sent, of one connection; 0: 4,096 */
+	uint64_t max_fetch_bytes; /* being fetched for one connection; further misses wait. 0: 32 MiB */
+	unsigned stall_ms;	  /* 0: WIRE_STALL_SECONDS */
+	/* Registries that a guest may name; none given: any. */
+	const char *const *registries;
+	size_t n_registries;
+};
+
+struct chunk_server;
+
+/* `store` is borrowed and lives longer. -EADDRINUSE when another daemon serves the path. */
+int chunk_server_start(struct chunk_server **out, const struct chunk_server_config *config,
+		       struct chunkstore *store, struct err *e);
+/* Serve one connected stream (owned from then on), for tests and for sockets that another program accepted.
+ */
+int chunk_server_adopt(struct chunk_server *s, int fd);
+/* Closes listeners and connections, waits for their threads. NULL is fine. */
+void chunk_server_stop(struct chunk_server *s);
+
+struct chunk_server_stats {
+	uint64_t connections;		    /* now */
+	uint64_t accepted, refused, broken; /* broken: ended for breaking the wire's rules or stalling */
+	uint64_t requests, failures, chunks, bytes; /* answered; bytes of chunks */
+};
+void chunk_server_stats(struct chunk_server *s, struct chunk_server_stats *out);
+
+#endif
