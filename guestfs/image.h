@@ -18,10 +18,15 @@
 
 struct image;
 
-/* How the image key is found: given, or unwrapped from the manifest's annotation. Returns 0 or a negative errno
- * (-ENOKEY when there is none); `manifest` and `descriptor_digest` are the image's. */
+/* How the image key is found: given, or unwrapped from the manifest's annotation; guestfs/key_spec.h has the finder that
+ * programs use. Returns 0 or a negative errno (-ENOKEY when there is none); everything but `arg` and `key` is the
+ * image's. A finder with several keys at hand picks the one that image_key_fits(). */
 typedef int image_key_finder(void *arg, struct secret *key, const struct oci_manifest *manifest,
-			     const struct digest *descriptor_digest, struct err *e);
+			     const struct descriptor *descriptor, const struct digest *descriptor_digest,
+			     struct err *e);
+
+/* Compare the key's commitment with the descriptor's [K2]. 0, -ENOKEY for another image's key, -ENOMEM. */
+int image_key_fits(const struct secret *key, const struct descriptor *descriptor);
 
 struct image_options {
 	size_t cache_bytes;	    /* plaintext kept at most; 0 means 32 MiB */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Where an image key comes from, as users type it after --key: `file:PATH` (an image key file) or `recipient:PATH` (a private
+ * key in PEM that unwraps the manifest's annotation). Paths only: a secret on the command line is refused. */
+#ifndef COCOON_GUESTFS_KEY_SPEC_H
+#define COCOON_GUESTFS_KEY_SPEC_H
+
+#include "guestfs/image.h"
+
+#include <stddef.h>
+
+#define KEY_SPECS_MAX 16
+
+enum key_kind { KEY_FILE, KEY_RECIPIENT };
+
+struct key_spec {
+	enum key_kind kind;
+	const char *path; /* borrowed from the text that was parsed */
+};
+
+struct key_specs {
+	size_t n;
+	struct key_spec spec[KEY_SPECS_MAX];
+};
+
+/* Append what `text` says. 0; -EINVAL with words (which never repeat `text`: it may be a secret); -E2BIG. */
+int key_specs_add(struct key_specs *k, const char *text, struct err *e);
+
+/* An image_key_finder over a `struct key_specs *`: tries each in order; the first key whose commitment the
+ * descriptor confirms is used. -ENOKEY when none fits, with what each one said. */
+image_key_finder key_specs_find;
+
+#endif
