@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An uncompressed EROFS filesystem read in user space: names, attributes, directories, extended attributes, file data. It
- * takes the publisher's bytes as authentic but not as sound: whatever breaks the kernel's documented format is refused
- * with -EUCLEAN before it is used, and no size that the image claims is allocated or looped over unchecked.
- * Any thread; nothing is cached here, `pread` does that. Errors of `pread` travel up unchanged. */
+ * An uncompressed EROFS filesystem read in user space: names, attributes, directories, extended attributes,
+ * file data. It takes the publisher's bytes as authentic but not as sound: whatever breaks the kernel's
+ * documented format is refused with -EUCLEAN before it is used, and no size that the image claims is
+ * allocated or looped over unchecked. Any thread; nothing is cached here, `pread` does that. Errors of
+ * `pread` travel up unchanged. */
 #ifndef COCOON_GUESTFS_EROFS_READER_H
 #define COCOON_GUESTFS_EROFS_READER_H
 
@@ -23,9 +24,9 @@ typedef int erofs_pread(void *arg, void *to, size_t n, uint64_t offset, struct e
 struct erofs { /* the superblock, checked; the caller's storage */
 	erofs_pread *pread;
 	void *arg;
-	uint64_t size;	     /* of the image; every address below it was checked */
-	uint64_t n_inodes;   /* as the superblock says: for statfs only */
-	uint64_t meta_start; /* where nid 0 lies */
+	uint64_t size;	      /* of the image; every address below it was checked */
+	uint64_t n_inodes;    /* as the superblock says: for statfs only */
+	uint64_t meta_start;  /* where nid 0 lies */
 	uint64_t xattr_start; /* where shared xattr 0 lies */
 	uint64_t root_nid;
 	int64_t build_time;
@@ -47,7 +48,7 @@ struct erofs_inode {
 	uint32_t start_block; /* flat layouts */
 	dev_t rdev;
 	enum erofs_layout layout;
-	uint8_t chunk_bits;  /* CHUNK_BASED: log2 of bytes */
+	uint8_t chunk_bits; /* CHUNK_BASED: log2 of bytes */
 	uint8_t entry_size; /* CHUNK_BASED: 4 or 8 bytes in the block map */
 };
 
@@ -57,17 +58,18 @@ int erofs_open(struct erofs *out, erofs_pread *pread, void *arg, uint64_t size, 
 /* Read and check inode `nid`, which need not be trusted. */
 int erofs_inode_read(const struct erofs *fs, struct erofs_inode *out, uint64_t nid, struct err *e);
 
-/* Read at most n bytes of a file's data at `offset`; *done is fewer than n only at its end. Holes read as zeros. */
+/* Read at most n bytes of a file's data at `offset`; *done is fewer than n only at its end. Holes read as
+ * zeros. */
 int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to, size_t n, uint64_t offset,
 	       size_t *done, struct err *e);
 
 /* The target, NUL-terminated. -EINVAL when `inode` is no symlink. */
-int erofs_readlink(const struct erofs *fs, const struct erofs_inode *inode, char to[static EROFS_SYMLINK_SIZE + 1],
-		   struct err *e);
+int erofs_readlink(const struct erofs *fs, const struct erofs_inode *inode,
+		   char to[static EROFS_SYMLINK_SIZE + 1], struct err *e);
 
 struct erofs_entry {
 	uint64_t nid;
-	uint64_t next; /* position of the entry behind it, for erofs_readdir() */
+	uint64_t next;	  /* position of the entry behind it, for erofs_readdir() */
 	const char *name; /* not NUL-terminated; borrowed for the call */
 	size_t name_size;
 	uint8_t type; /* DT_* of dirent.h */
@@ -76,22 +78,24 @@ struct erofs_entry {
 /* Return 0 to go on, 1 to stop before this entry. */
 typedef int erofs_entry_fn(void *arg, const struct erofs_entry *entry);
 
-/* Call `fn` for each entry of directory `dir` from `position` on (0, or the `next` of an earlier entry); "." and ".."
- * included. A directory that is broken anywhere on the way ends with -EUCLEAN after the sound blocks before it. */
-int erofs_readdir(const struct erofs *fs, const struct erofs_inode *dir, uint64_t position, erofs_entry_fn *fn,
-		  void *arg, struct err *e);
+/* Call `fn` for each entry of directory `dir` from `position` on (0, or the `next` of an earlier entry); "."
+ * and ".." included. A directory that is broken anywhere on the way ends with -EUCLEAN after the sound blocks
+ * before it. */
+int erofs_readdir(const struct erofs *fs, const struct erofs_inode *dir, uint64_t position,
+		  erofs_entry_fn *fn, void *arg, struct err *e);
 
-/* Find `name` in `dir`. 0 with *nid and *type (DT_*); -ENOENT only when a sound directory does not have it. */
+/* Find `name` in `dir`. 0 with *nid and *type (DT_*); -ENOENT only when a sound directory does not have it.
+ */
 int erofs_lookup(const struct erofs *fs, const struct erofs_inode *dir, const char *name, size_t name_size,
 		 uint64_t *nid, uint8_t *type, struct err *e);
 
-/* Append every attribute's name with its prefix and a NUL to `to`; *size is what they need. -ERANGE when that is more
- * than `room`, unless room is 0. */
-int erofs_listxattr(const struct erofs *fs, const struct erofs_inode *inode, char *to, size_t room, size_t *size,
-		    struct err *e);
+/* Append every attribute's name with its prefix and a NUL to `to`; *size is what they need. -ERANGE when that
+ * is more than `room`, unless room is 0. */
+int erofs_listxattr(const struct erofs *fs, const struct erofs_inode *inode, char *to, size_t room,
+		    size_t *size, struct err *e);
 
 /* The value of attribute `name`. -ENODATA when there is none; -ERANGE as above. */
-int erofs_getxattr(const struct erofs *fs, const struct erofs_inode *inode, const char *name, void *to, size_t room,
-		   size_t *size, struct err *e);
+int erofs_getxattr(const struct erofs *fs, const struct erofs_inode *inode, const char *name, void *to,
+		   size_t room, size_t *size, struct err *e);
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The image reader: address → chunk → verified plaintext. It trusts nothing a source says: every byte it returns was
- * checked along descriptor → hash tree → table entry → id → tag → header → decompression (FORMAT.md §6). Used by both fronts
- * of the guest, and by `cocoon verify` and `cocoon export`: they look at an image with the guest's own eyes.
- * Any thread, after image_open(). Plaintext is kept in private memory up to `cache_bytes`. */
+ * The image reader: address → chunk → verified plaintext. It trusts nothing a source says: every byte it
+ * returns was checked along descriptor → hash tree → table entry → id → tag → header → decompression
+ * (FORMAT.md §6). Used by both fronts of the guest, and by `cocoon verify` and `cocoon export`: they look at
+ * an image with the guest's own eyes. Any thread, after image_open(). Plaintext is kept in private memory up
+ * to `cache_bytes`. */
 #ifndef COCOON_GUESTFS_IMAGE_H
 #define COCOON_GUESTFS_IMAGE_H
 
@@ -18,9 +19,9 @@
 
 struct image;
 
-/* How the image key is found: given, or unwrapped from the manifest's annotation; guestfs/key_spec.h has the finder that
- * programs use. Returns 0 or a negative errno (-ENOKEY when there is none); everything but `arg` and `key` is the
- * image's. A finder with several keys at hand picks the one that image_key_fits(). */
+/* How the image key is found: given, or unwrapped from the manifest's annotation; guestfs/key_spec.h has the
+ * finder that programs use. Returns 0 or a negative errno (-ENOKEY when there is none); everything but `arg`
+ * and `key` is the image's. A finder with several keys at hand picks the one that image_key_fits(). */
 typedef int image_key_finder(void *arg, struct secret *key, const struct oci_manifest *manifest,
 			     const struct descriptor *descriptor, const struct digest *descriptor_digest,
 			     struct err *e);
@@ -29,16 +30,17 @@ typedef int image_key_finder(void *arg, struct secret *key, const struct oci_man
 int image_key_fits(const struct secret *key, const struct descriptor *descriptor);
 
 struct image_options {
-	size_t cache_bytes;	    /* plaintext kept at most; 0 means 32 MiB */
-	const struct digest *want_manifest;   /* refuse any other (-EBADMSG); NULL: whatever the source opens */
+	size_t cache_bytes;		    /* plaintext kept at most; 0 means 32 MiB */
+	const struct digest *want_manifest; /* refuse any other (-EBADMSG); NULL: whatever the source opens */
 	const struct digest *want_descriptor; /* the same for the identity */
 	image_key_finder *find_key;
 	void *find_key_arg;
 };
 
-/* Open the image behind `source`: manifest, descriptor, blobs digest, key commitment, root chunk are checked when this
- * returns 0, and nothing was fetched before the descriptor was accepted. The image owns `source` from then on; on
- * failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY, -ENOTSUP, or the source's errors. */
+/* Open the image behind `source`: manifest, descriptor, blobs digest, key commitment, root chunk are checked
+ * when this returns 0, and nothing was fetched before the descriptor was accepted. The image owns `source`
+ * from then on; on failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY, -ENOTSUP, or the source's
+ * errors. */
 int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e);
 void image_close(struct image *i); /* wipes; no call may be running. NULL is fine */
 
@@ -47,7 +49,8 @@ const struct digest *image_descriptor_digest(const struct image *i);
 const struct digest *image_manifest_digest(const struct image *i);
 const struct oci_manifest *image_manifest(const struct image *i);
 
-/* Exactly n bytes of the plaintext image at `offset`, or a negative errno and nothing. -EINVAL past the end. */
+/* Exactly n bytes of the plaintext image at `offset`, or a negative errno and nothing. -EINVAL past the end.
+ */
 int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e);
 
 /* Say that [offset, offset + n) will be read soon; returns at once, failures are silent. */

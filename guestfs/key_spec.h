@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where an image key comes from, as users type it after --key: `file:PATH` (an image key file) or `recipient:PATH` (a private
- * key in PEM that unwraps the manifest's annotation). Paths only: a secret on the command line is refused. */
+ * Where an image key comes from, as users type it after --key: `file:PATH` (an image key file) or
+ * `recipient:PATH` (a private key in PEM that unwraps the manifest's annotation). Paths only: a secret on the
+ * command line is refused. */
 #ifndef COCOON_GUESTFS_KEY_SPEC_H
 #define COCOON_GUESTFS_KEY_SPEC_H
 

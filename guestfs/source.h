@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where sealed bytes come from: the wire, a registry, an OCI layout, or memory with injected faults. A source moves bytes
- * and promises nothing about them; guestfs/image.h checks every one. Sources stack (a fault injector wraps
- * another source). All calls may come from many threads at once and block until done or until the source's own deadline. */
+ * Where sealed bytes come from: the wire, a registry, an OCI layout, or memory with injected faults. A source
+ * moves bytes and promises nothing about them; guestfs/image.h checks every one. Sources stack (a fault
+ * injector wraps another source). All calls may come from many threads at once and block until done or until
+ * the source's own deadline. */
 #ifndef COCOON_GUESTFS_SOURCE_H
 #define COCOON_GUESTFS_SOURCE_H
 
@@ -21,8 +22,8 @@ struct chunk_place {
 	struct chunk_entry entry;
 };
 
-/* How one chunk of source_read_chunks() arrived: `stored` (place->entry.stored_size bytes, borrowed for the call)
- * or `error` < 0 with stored NULL. Called from any thread, once for each place. */
+/* How one chunk of source_read_chunks() arrived: `stored` (place->entry.stored_size bytes, borrowed for the
+ * call) or `error` < 0 with stored NULL. Called from any thread, once for each place. */
 typedef void chunk_arrival(void *arg, size_t i, const uint8_t *stored, int error);
 
 struct source_ops {
@@ -33,7 +34,8 @@ struct source_ops {
 	/* n bytes at `offset` of the public part of the index blob. */
 	int (*read_index)(struct source *s, void *to, size_t n, uint64_t offset, struct err *e);
 	/* Fetch n chunks (1 … 256), in any order. 0 when every arrival was called (each with its own error);
-	 * negative when the request as a whole failed and no arrival was called. `ahead`: nobody waits yet. */
+	 * negative when the request as a whole failed and no arrival was called. `ahead`: nobody waits yet.
+	 */
 	int (*read_chunks)(struct source *s, const struct chunk_place *places, size_t n, bool ahead,
 			   chunk_arrival *arrival, void *arg, struct err *e);
 	void (*close)(struct source *s);

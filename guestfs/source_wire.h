@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A source over the wire to a host (proto/WIRE.md). One connection carries the requests of all threads; when it breaks it is
- * made again with back-off, and the image is opened again by the digest of the manifest that came first, so
- * that a host cannot change it under a mount. Every wait ends by `timeout_ms`. */
+ * A source over the wire to a host (proto/WIRE.md). One connection carries the requests of all threads; when
+ * it breaks it is made again with back-off, and the image is opened again by the digest of the manifest that
+ * came first, so that a host cannot change it under a mount. Every wait ends by `timeout_ms`. */
 #ifndef COCOON_GUESTFS_SOURCE_WIRE_H
 #define COCOON_GUESTFS_SOURCE_WIRE_H
 
@@ -14,11 +14,11 @@
 struct source_wire_options {
 	const char *address;		   /* unix:PATH or vsock:CID:PORT */
 	const struct reference *reference; /* of a registry: copied */
-	unsigned int timeout_ms;	   /* for one request with all its retries; 0 means SOURCE_WIRE_TIMEOUT_MS */
+	unsigned int timeout_ms; /* for one request with all its retries; 0 means SOURCE_WIRE_TIMEOUT_MS */
 };
 
-/* Nothing is sent yet: the source's open() connects. 0, -EINVAL for an address or reference that cannot be asked
- * for, -ENOMEM. Close with source->ops->close(). */
+/* Nothing is sent yet: the source's open() connects. 0, -EINVAL for an address or reference that cannot be
+ * asked for, -ENOMEM. Close with source->ops->close(). */
 int source_wire_new(struct source **out, const struct source_wire_options *options, struct err *e);
 
 #endif
