@@ -8,17 +8,14 @@
 #include "chunkstore/chunkstore.h"
 #include "proto/base/err.h"
 
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Strings are copied. */
 struct chunk_server_config {
-	const char
-		*unix_path;  /* NULL: none. At most 107 bytes; a stale socket is replaced (PATH.lock tells) */
-	unsigned unix_mode;  /* of the socket; 0: 0600 */
-	bool vsock;	     /* listen on vsock, any CID */
-	uint32_t vsock_port; /* 0: WIRE_DEFAULT_PORT */
+	const char *const *listen;	  /* addresses of WIRE.md: "unix:PATH", "vsock:any:PORT" */
+	size_t n_listen;		  /* at most 8; 0 is possible: chunk_server_adopt() */
+	unsigned unix_mode;		  /* of sockets; 0: 0600. A stale one is replaced (PATH.lock tells) */
 	unsigned max_connections;	  /* 0: 512 */
 	unsigned max_connections_per_cid; /* vsock; 0: 64 */
 	unsigned max_open;		  /* requests of one connection, told in HELLO; 0: 64 */
