@@ -4,8 +4,8 @@
 # A docker-registry of our own on a free port of 127.0.0.1, plain or with TLS
 # and basic authentication, and pushing to it. To be sourced after cleanup.sh.
 #
-#   registry_start NAME [tls] [auth]    everything it keeps is below $WORK/NAME
-#     REGISTRY            127.0.0.1:PORT
+#   registry_start NAME [tls] [auth] [link]    everything it keeps is below $WORK/NAME
+#     REGISTRY            127.0.0.1:PORT; with link, its address behind the link of link.sh
 #     REGISTRY_DIR        $WORK/NAME; the blobs are in $REGISTRY_DIR/data
 #     REGISTRY_LOG        one JSON object per line
 #     REGISTRY_PID
@@ -15,7 +15,7 @@
 #   These variables name the registry started last; copy them to have several.
 
 registry_start() {
-	local name=$1 option attempt port
+	local name=$1 option attempt ip=127.0.0.1 enter=()
 	shift
 
 	REGISTRY_DIR=$WORK/$name
@@ -26,6 +26,10 @@ registry_start() {
 		case $option in
 		tls) registry_make_certificate && REGISTRY_CA=$REGISTRY_DIR/ca/ca.crt || return ;;
 		auth) registry_make_user || return ;;
+		link)
+			ip=$LINK_ADDRESS
+			enter=(nsenter "--net=/run/netns/$LINK_NETNS")
+			;;
 		*)
 			echo "registry_start: unknown option $option" >&2
 			return 2
@@ -35,10 +39,9 @@ registry_start() {
 
 	# free_port can lose a race against another program; then try the next one.
 	for attempt in 1 2 3 4 5; do
-		port=$(free_port)
-		REGISTRY=127.0.0.1:$port
+		REGISTRY=$ip:$(free_port)
 		registry_config >"$REGISTRY_DIR/config.yml" || return
-		start_daemon "$name" docker-registry serve "$REGISTRY_DIR/config.yml"
+		start_daemon "$name" "${enter[@]}" docker-registry serve "$REGISTRY_DIR/config.yml"
 		REGISTRY_PID=$STARTED_PID
 		if wait_socket "$REGISTRY" 20 "$REGISTRY_PID"; then
 			[ -z "$REGISTRY_USER" ] || registry_authfile
@@ -129,15 +132,11 @@ registry_image_size() {
 	skopeo "${options[@]}" "docker://$REGISTRY/$1" | jq '[.config.size, .layers[].size] | add'
 }
 
-# registry_mark, later registry_traffic MARK [LOG]: "BYTES REQUESTS" that the
-# registry has sent as bodies since the mark, from its log. Requests that are
-# still under way are not in it.
-registry_mark() {
-	stat -c %s "$REGISTRY_LOG"
-}
-
+# registry_traffic MARK, with MARK an earlier size of $REGISTRY_LOG: "BYTES
+# REQUESTS" that the registry has answered since, bodies only. Requests that are
+# still under way are not in it; link_bytes (link.sh) sees those too.
 registry_traffic() {
-	tail -c +"$(($1 + 1))" "${2:-$REGISTRY_LOG}" |
+	tail -c +"$(($1 + 1))" "$REGISTRY_LOG" |
 		jq -rRn '[inputs | fromjson? | select(.msg == "response completed")]
 			| "\(map(.["http.response.written"] // 0) | add // 0) \(length)"'
 }

@@ -9,9 +9,13 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=/dev/null
 . "$here/cleanup.sh"
+# shellcheck source=/dev/null
 . "$here/packages.sh"
+# shellcheck source=/dev/null
 . "$here/registry.sh"
+# shellcheck source=/dev/null
 . "$here/containerd.sh"
 
 # One static program that prints and sleeps is image enough.

@@ -21,9 +21,12 @@ import (
 	snapshotsapi "github.com/containerd/containerd/api/services/snapshots/v1"
 	"github.com/containerd/containerd/contrib/snapshotservice"
 	"github.com/containerd/containerd/log"
+	"github.com/containerd/containerd/reference"
+	"github.com/containerd/containerd/remotes/docker"
 	"github.com/containerd/stargz-snapshotter/fs"
 	"github.com/containerd/stargz-snapshotter/fs/config"
 	"github.com/containerd/stargz-snapshotter/fs/layer"
+	"github.com/containerd/stargz-snapshotter/fs/source"
 	"github.com/containerd/stargz-snapshotter/snapshot"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -35,6 +38,7 @@ func main() {
 	root := flag.String("root", "", "directory for the cache and the snapshots")
 	level := flag.String("log-level", "info", "logrus level")
 	noPrefetch := flag.Bool("no-prefetch", false, "do not prefetch the files that `ctr-remote images optimize` marked")
+	plainHTTP := flag.Bool("plain-http", false, "speak plain HTTP to every registry, not only to those on loopback")
 	noBackground := flag.Bool("no-background-fetch", false, "do not fetch the rest of the image in the background")
 	flag.Parse()
 
@@ -42,7 +46,7 @@ func main() {
 		fail(err)
 	}
 	if *address == "" || *root == "" || flag.NArg() != 0 {
-		fail(fmt.Errorf("usage: stargz-daemon -address SOCKET -root DIR [-log-level L] [-no-prefetch] [-no-background-fetch]"))
+		fail(fmt.Errorf("usage: stargz-daemon -address SOCKET -root DIR [-log-level L] [-plain-http] [-no-prefetch] [-no-background-fetch]"))
 	}
 	cfg := config.Config{
 		NoPrefetch:           *noPrefetch,
@@ -50,7 +54,11 @@ func main() {
 		NoPrometheus:         true,
 		DirectoryCacheConfig: config.DirectoryCacheConfig{Direct: true},
 	}
-	if err := serve(*address, *root, cfg); err != nil {
+	plain := docker.MatchLocalhost
+	if *plainHTTP {
+		plain = docker.MatchAllHosts
+	}
+	if err := serve(*address, *root, cfg, plain); err != nil {
 		fail(err)
 	}
 }
@@ -71,10 +79,13 @@ func configureLog(level string) error {
 }
 
 // serve answers containerd until a signal arrives, then unmounts everything.
-func serve(address, root string, cfg config.Config) error {
-	// Plain HTTP to loopback registries is the library's default source.
+func serve(address, root string, cfg config.Config, plain func(host string) (bool, error)) error {
+	registries := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(plain))
 	filesystem, err := fs.NewFilesystem(filepath.Join(root, "stargz"), cfg,
-		fs.WithOverlayOpaqueType(layer.OverlayOpaqueTrusted))
+		fs.WithOverlayOpaqueType(layer.OverlayOpaqueTrusted),
+		fs.WithGetSources(source.FromDefaultLabels(func(ref reference.Spec) ([]docker.RegistryHost, error) {
+			return registries(ref.Hostname())
+		})))
 	if err != nil {
 		return fmt.Errorf("filesystem: %w", err)
 	}
