@@ -98,10 +98,11 @@ def read_member(tar, m, all_xattrs):
             h.update(data)
         fields["sha256"] = h.hexdigest()
         holes, pos = [], 0
-        for offset, length in m.sparse or [(0, m.size)]:
-            if offset > pos and length:
-                holes.append((pos, offset))
-            pos = max(pos, offset + length)
+        for offset, length in [(0, m.size)] if m.sparse is None else m.sparse:
+            if length:  # an empty extent at the end only tells the size
+                if offset > pos:
+                    holes.append((pos, offset))
+                pos = offset + length
         if pos < m.size:
             holes.append((pos, m.size))
         fields["holes"] = tree.granular(holes, m.size)
