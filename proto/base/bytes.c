@@ -112,10 +112,33 @@ void buf_init(struct buf *b, size_t max)
 	*b = (struct buf){.max = max};
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+	*b = (struct buf){.max = max, .secret = true};
+}
+
 void buf_deinit(struct buf *b)
 {
+	if (b->secret && b->data)
+		explicit_bzero(b->data, b->room);
 	free(b->data);
-	*b = (struct buf){.max = b->max};
+	*b = (struct buf){.max = b->max, .secret = b->secret};
+}
+
+/* realloc() could leave the old bytes in freed memory. */
+static uint8_t *move(struct buf *b, size_t room)
+{
+	uint8_t *data;
+
+	if (!b->secret)
+		return realloc(b->data, room);
+	data = malloc(room);
+	if (data && b->data) {
+		memcpy(data, b->data, b->size);
+		explicit_bzero(b->data, b->room);
+		free(b->data);
+	}
+	return data;
 }
 
 /* Make room for n more bytes and return where they go; NULL (and failed) when that is not possible. */
@@ -131,7 +154,7 @@ static uint8_t *grow(struct buf *b, size_t n)
 
 		while (room < b->size + n)
 			room = room > b->max / 2 ? b->max : room * 2;
-		data = realloc(b->data, room);
+		data = move(b, room);
 		if (!data) {
 			b->failed = true;
 			return NULL;

@@ -53,10 +53,13 @@ struct buf {
 	size_t room;
 	size_t max;  /* never larger than this */
 	bool failed; /* no memory, or over max */
+	bool secret; /* wipes every piece of memory that it leaves */
 };
 
 void buf_init(struct buf *b, size_t max);
-void buf_deinit(struct buf *b); /* frees; the struct may be used again after buf_init() */
+/* For keys and plaintext: growing and buf_deinit() leave no copy behind. */
+void buf_init_secret(struct buf *b, size_t max);
+void buf_deinit(struct buf *b); /* frees; then it is empty, with the same max and secrecy */
 void buf_put(struct buf *b, const void *p, size_t n);
 void buf_zero(struct buf *b, size_t n);
 void buf_u8(struct buf *b, uint8_t v);
