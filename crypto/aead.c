@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * AES-256-GCM through OpenSSL's EVP. The door is narrow on purpose: OpenSSL would take short tags and other
  * IV lengths, and it writes plaintext before the tag is checked; neither gets past here. */
-#include "crypto/aead.h"
+#include "crypto/aead_internal.h"
 #include "proto/format/format.h"
 
 #include <errno.h>
@@ -15,8 +15,7 @@ struct aead {
 	EVP_CIPHER_CTX *ctx;
 };
 
-static const uint8_t nonce[12];
-static const uint8_t aad[] = CHUNK_AAD; /* its NUL is left out below */
+static const uint8_t zero_nonce[AEAD_NONCE_SIZE];
 
 int aead_new(struct aead **out)
 {
@@ -43,14 +42,15 @@ void aead_free(struct aead *a)
 	free(a);
 }
 
-int aead_seal(struct aead *a, uint8_t *out, const uint8_t *m, size_t n, const struct secret *key)
+int aead_seal_with(struct aead *a, uint8_t *out, const uint8_t *m, size_t n, const struct secret *key,
+		   const uint8_t nonce[static AEAD_NONCE_SIZE], const void *aad, size_t aad_size)
 {
 	int done;
 
-	if (n > INT_MAX - AEAD_TAG_SIZE)
+	if (n > INT_MAX - AEAD_TAG_SIZE || aad_size > INT_MAX)
 		return -EINVAL;
 	if (EVP_EncryptInit_ex2(a->ctx, a->cipher, key->bytes, nonce, NULL) != 1 ||
-	    EVP_EncryptUpdate(a->ctx, NULL, &done, aad, sizeof(aad) - 1) != 1 ||
+	    EVP_EncryptUpdate(a->ctx, NULL, &done, aad, (int)aad_size) != 1 ||
 	    EVP_EncryptUpdate(a->ctx, out, &done, m, (int)n) != 1 ||
 	    EVP_EncryptFinal_ex(a->ctx, out + done, &done) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(a->ctx, EVP_CTRL_AEAD_GET_TAG, AEAD_TAG_SIZE, out + n) != 1) {
@@ -63,17 +63,18 @@ int aead_seal(struct aead *a, uint8_t *out, const uint8_t *m, size_t n, const st
 	return 0;
 }
 
-int aead_open(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n, const struct secret *key)
+int aead_open_with(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n, const struct secret *key,
+		   const uint8_t nonce[static AEAD_NONCE_SIZE], const void *aad, size_t aad_size)
 {
 	uint8_t tag[AEAD_TAG_SIZE];
 	int done, r = 0;
 
-	if (n < AEAD_TAG_SIZE || n > INT_MAX)
+	if (n < AEAD_TAG_SIZE || n > INT_MAX || aad_size > INT_MAX)
 		return -EBADMSG;
 	n -= AEAD_TAG_SIZE;
 	memcpy(tag, sealed + n, sizeof(tag));
 	if (EVP_DecryptInit_ex2(a->ctx, a->cipher, key->bytes, nonce, NULL) != 1 ||
-	    EVP_DecryptUpdate(a->ctx, NULL, &done, aad, sizeof(aad) - 1) != 1 ||
+	    EVP_DecryptUpdate(a->ctx, NULL, &done, aad, (int)aad_size) != 1 ||
 	    EVP_DecryptUpdate(a->ctx, out, &done, sealed, (int)n) != 1 ||
 	    EVP_CIPHER_CTX_ctrl(a->ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_SIZE, tag) != 1)
 		r = -ENOMEM;
@@ -83,4 +84,15 @@ int aead_open(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n, con
 	if (r < 0)
 		explicit_bzero(out, n);
 	return r;
+}
+
+/* The NUL of the macro is no part of the AAD. */
+int aead_seal(struct aead *a, uint8_t *out, const uint8_t *m, size_t n, const struct secret *key)
+{
+	return aead_seal_with(a, out, m, n, key, zero_nonce, CHUNK_AAD, sizeof(CHUNK_AAD) - 1);
+}
+
+int aead_open(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n, const struct secret *key)
+{
+	return aead_open_with(a, out, sealed, n, key, zero_nonce, CHUNK_AAD, sizeof(CHUNK_AAD) - 1);
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What a process that will hold keys does first: no core files, not traceable by other processes of the same user,
- * and memory that does not go to swap where the limits allow it. */
+ * What a process that will hold keys does first: no core files, not traceable by other processes of the same
+ * user, and memory that does not go to swap where the limits allow it. */
 #ifndef COCOON_CRYPTO_PROCESS_H
 #define COCOON_CRYPTO_PROCESS_H
 
-/* Before threads start and keys are read. RLIMIT_CORE 0, PR_SET_DUMPABLE 0; mlockall(MCL_CURRENT | MCL_ONFAULT) is
- * tried, as it needs a limit that not everybody has. Negative errno when core files could not be turned off. */
+/* Before threads start and keys are read. RLIMIT_CORE 0, PR_SET_DUMPABLE 0; mlockall(MCL_CURRENT |
+ * MCL_ONFAULT) is tried, as it needs a limit that not everybody has. Negative errno when core files could not
+ * be turned off. */
 int process_hide_memory(void);
 
 #endif

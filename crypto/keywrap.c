@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Recipients' keys from PEM files, and ocicrypt's private options around the image key. The JWE itself is
+ * jwe.c. */
+#include "crypto/keywrap.h"
+#include "crypto/jwa.h"
+#include "crypto/jwe.h"
+#include "proto/base/base64.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <string.h>
+
+#define MAX_PEM_FILE (64u << 10)
+#define MAX_OPTIONS (4u << 10) /* the plaintext; we write about 170 bytes */
+
+DEFINE_CLEANUP(json, json_t *, json_decref)
+DEFINE_CLEANUP(pkey, EVP_PKEY *, EVP_PKEY_free)
+DEFINE_CLEANUP(bio, BIO *, BIO_vfree)
+
+#define freed(type) __attribute__((cleanup(cleanup_##type)))
+
+/* A daemon has no terminal to ask at: a key under a passphrase is refused. */
+static int no_passphrase(char *to, int size, int writing, void *context)
+{
+	(void)to;
+	(void)size;
+	(void)writing;
+	(void)context;
+	return -1;
+}
+
+static EVP_PKEY *read_public(BIO *bio)
+{
+	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
+	X509 *certificate;
+
+	if (key || BIO_reset(bio) != 1)
+		return key;
+	certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+	if (certificate)
+		key = X509_get_pubkey(certificate);
+	X509_free(certificate);
+	return key;
+}
+
+static int load_key(EVP_PKEY **out, const char *path, bool private, struct err *e)
+{
+	cleanup_buf struct buf text = {.max = MAX_PEM_FILE, .secret = true};
+	freed(bio) BIO *bio = NULL;
+	EVP_PKEY *key;
+	int r;
+
+	r = file_read(AT_FDCWD, path, &text, e);
+	if (r == -E2BIG)
+		return err_set(e, -EINVAL, "%s: too long for a key", path);
+	if (r < 0)
+		return r;
+	if (text.size > 0)
+		bio = BIO_new_mem_buf(text.data, (int)text.size);
+	if (!bio)
+		return err_set(e, text.size ? -ENOMEM : -EINVAL, "%s: %s", path,
+			       text.size ? "out of memory" : "empty");
+	key = private ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : read_public(bio);
+	/* reasons are in the thread's queue, where others (TLS) would take them for theirs */
+	ERR_clear_error();
+	if (!key)
+		return err_set(e, -EINVAL, "%s: not %s", path,
+			       private ? "a private key in PEM without a passphrase"
+				       : "a public key or certificate in PEM");
+	if (!jwa_is_rsa(key) && !jwa_curve_of(key)) {
+		EVP_PKEY_free(key);
+		return err_set(e, -EINVAL,
+			       "%s: neither RSA of %d bits or more nor EC on P-256, P-384 or P-521", path,
+			       JWA_MIN_RSA_BITS);
+	}
+	*out = key;
+	return 0;
+}
+
+static void options_encode(struct buf *to, const struct secret *image_key, const struct digest *descriptor)
+{
+	char text[DIGEST_TEXT_SIZE];
+
+	buf_put(to, "{\"symkey\":\"", 11);
+	base64_encode(to, BASE64_STANDARD, image_key->bytes, SECRET_SIZE);
+	buf_put(to, "\",\"digest\":\"", 12);
+	buf_put(to, digest_text(descriptor, text), DIGEST_TEXT_SIZE - 1);
+	buf_put(to, "\",\"cipheroptions\":{}}", 21);
+}
+
+int keywrap_wrap(struct buf *to, const struct secret *image_key, const struct digest *descriptor,
+		 const char *path, struct err *e)
+{
+	freed(pkey) EVP_PKEY *key = NULL;
+	cleanup_buf struct buf options = {.max = MAX_OPTIONS, .secret = true};
+	cleanup_buf struct buf jwe = {.max = JWE_MAX_SIZE};
+	int r = load_key(&key, path, false, e);
+
+	if (r < 0)
+		return r;
+	options_encode(&options, image_key, descriptor);
+	r = buf_failed(&options) ? -ENOMEM : jwe_seal(&jwe, options.data, options.size, key);
+	ERR_clear_error();
+	if (r < 0)
+		return err_errno(e, r, "%s: cannot wrap the image key", path);
+	if (to->size > 0)
+		buf_u8(to, ',');
+	base64_encode(to, BASE64_STANDARD, jwe.data, jwe.size);
+	return buf_failed(to)
+		       ? err_set(e, -E2BIG, "%s: more recipients than fit into %zu bytes", path, to->max)
+		       : 0;
+}
+
+static char *find(char *in, size_t n, const char *what)
+{
+	return memmem(in, n, what, strlen(what));
+}
+
+/* Where the value of "symkey" stands in the options, and how long it is. NULL when it is not there exactly
+ * once as a plain string. */
+static char *symkey_value(char *text, size_t size, size_t *n)
+{
+	static const char name[] = "\"symkey\"";
+	char *const end = text + size;
+	char *at = find(text, size, name), *close;
+
+	if (!at)
+		return NULL;
+	at += sizeof(name) - 1;
+	if (find(at, (size_t)(end - at), name))
+		return NULL;
+	while (at < end && strchr(" \t\r\n:", *at))
+		at++;
+	if (at == end || *at++ != '"')
+		return NULL;
+	close = memchr(at, '"', (size_t)(end - at));
+	if (!close)
+		return NULL;
+	*n = (size_t)(close - at);
+	return at;
+}
+
+/* True when the rest of the options is JSON in which the string that was blanked is the member symkey, and
+ * the digest is the descriptor's. */
+static bool options_fit(const char *text, size_t size, const char *blank, size_t n,
+			const struct digest *descriptor)
+{
+	freed(json) json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+	const json_t *symkey = json_object_get(j, "symkey");
+	const char *digest = json_string_value(json_object_get(j, "digest"));
+	struct digest d;
+
+	if (!json_is_string(symkey) || json_string_length(symkey) != n ||
+	    memcmp(json_string_value(symkey), blank, n) != 0)
+		return false;
+	return digest && digest_parse(&d, digest) == 0 && digest_equal(&d, descriptor);
+}
+
+/* [W1]. The key is taken out of the text and blanked before the JSON library sees it, which would leave
+ * copies in freed memory. */
+static int options_decode(struct secret *image_key, struct buf *options, const struct digest *descriptor,
+			  struct err *e)
+{
+	cleanup_buf struct buf key = {.max = SECRET_SIZE, .secret = true};
+	char *text = (char *)options->data, *value;
+	size_t n;
+	int r;
+
+	value = text ? symkey_value(text, options->size, &n) : NULL;
+	if (!value)
+		return err_set(e, -EUCLEAN, "wrapped key [W1]: no symkey");
+	r = base64_decode(&key, BASE64_STANDARD, value, n);
+	if (r < 0 || key.size != SECRET_SIZE)
+		return err_set(e, -EUCLEAN, "wrapped key [W1]: symkey is not %d bytes in base64",
+			       SECRET_SIZE);
+	memset(value, '*', n);
+	if (!options_fit(text, options->size, value, n, descriptor))
+		return err_set(e, -EUCLEAN, "wrapped key [W1]: is for another image");
+	memcpy(image_key->bytes, key.data, SECRET_SIZE);
+	return 0;
+}
+
+/* One JWE, n characters of base64. */
+static int unwrap_one(struct secret *image_key, const char *text, size_t n, const struct digest *descriptor,
+		      EVP_PKEY *key, struct err *e)
+{
+	cleanup_buf struct buf jwe = {.max = JWE_MAX_SIZE};
+	cleanup_buf struct buf options = {.max = JWE_MAX_SIZE, .secret = true};
+	int r;
+
+	if (n == 0 || base64_decode(&jwe, BASE64_STANDARD, text, n) < 0)
+		return err_set(e, -EINVAL, "not base64");
+	r = jwe_open(&options, (const char *)jwe.data, jwe.size, key, e);
+	return r < 0 ? r : options_decode(image_key, &options, descriptor, e);
+}
+
+int keywrap_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,
+		   const char *path, struct err *e)
+{
+	freed(pkey) EVP_PKEY *key = NULL;
+	unsigned n_tried = 0;
+	int r;
+
+	if (strnlen(annotation, KEYWRAP_MAX_ANNOTATION + 1) > KEYWRAP_MAX_ANNOTATION)
+		return err_set(e, -EINVAL, "wrapped keys: over %u bytes", KEYWRAP_MAX_ANNOTATION);
+	r = load_key(&key, path, true, e);
+	if (r < 0)
+		return r;
+	for (const char *at = annotation;; at++) {
+		size_t n = strcspn(at, ",");
+
+		n_tried++;
+		r = unwrap_one(image_key, at, n, descriptor, key, e);
+		at += n;
+		if (r != -ENOKEY || *at == '\0')
+			break;
+	}
+	ERR_clear_error();
+	if (r == -ENOKEY)
+		return err_set(e, r, "%s opens none of the %u wrapped keys of this image", path, n_tried);
+	return r < 0 ? err_prefix(e, r, "wrapped key %u", n_tried) : 0;
+}
