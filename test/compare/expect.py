@@ -54,6 +54,17 @@ def nanoseconds(member):
     return sign * (int(whole) * 10**9 + int((fraction + "0" * 9)[:9]))
 
 
+class StrictTarInfo(tarfile.TarInfo):
+    """tarfile takes a bad header for the end of the archive; an oracle must not."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError) as e:
+            raise BadImage(f"tar header: {e}") from e
+
+
 class Node:
     """One inode. `fields` is its part of the dump; `children` is None but for directories."""
 
@@ -201,7 +212,12 @@ def main():
         merged = Merged()
         for i in range(len(image.layers)):
             with image.open_layer(i) as f, tarfile.open(
-                fileobj=f, mode="r|", bufsize=1 << 16, encoding="utf-8", errors="surrogateescape"
+                fileobj=f,
+                mode="r|",
+                bufsize=1 << 16,
+                encoding="utf-8",
+                errors="surrogateescape",
+                tarinfo=StrictTarInfo,
             ) as tar:
                 merged.layer(tar, opt.all_xattrs)
     except (BadImage, tarfile.TarError, OSError) as e:

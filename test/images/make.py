@@ -47,9 +47,11 @@ IMAGES = {
 def stamp(opt):
     """Changes when the image would."""
     h = hashlib.sha256()
-    for path in sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "*.py"))):
-        with open(path, "rb") as f:
-            h.update(f.read())
+    here = os.path.dirname(os.path.abspath(__file__))
+    for pattern in ("layout.py", "tarwriter.py", IMAGES[opt.name][0].__module__ + "*.py"):
+        for path in sorted(glob.glob(os.path.join(here, pattern))):
+            with open(path, "rb") as f:
+                h.update(f.read())
     h.update(json.dumps([opt.name, opt.tag, opt.seed, opt.canary]).encode())
     return h.hexdigest() + "\n"
 
