@@ -50,7 +50,6 @@ stargz_prepare() {
 		SKIP="ctr-remote images convert failed: $(tail -n 1 "$WORK/convert-images.log")"
 		return 1
 	}
-	stargz_daemon_start
 }
 
 stargz_daemon_start() {
@@ -59,16 +58,12 @@ stargz_daemon_start() {
 	wait_socket "$WORK/stargz.sock" 20 "$STARGZ_PID"
 }
 
-# The daemon's cache has no command to empty it: a new daemon on a new directory.
 stargz_reset() {
 	if [ "$1" = stargz-optimized ] && [ -z "$STARGZ_OPTIMIZED" ]; then
 		SKIP="ctr-remote images optimize failed: $(tail -n 1 "$WORK/convert-images.log")"
 		return 1
 	fi
-	stop_daemon "$STARGZ_PID"
-	rm -rf --one-file-system "$WORK/stargz"
-	stargz_daemon_start &&
-		plugin_answers stargz
+	stargz_daemon_start && plugin_answers stargz
 }
 
 stargz_cold_start() {
@@ -80,6 +75,11 @@ stargz_cold_start() {
 	container_run stargz "$image" "$2" "${COMMAND[@]}"
 }
 
+# The daemon's cache has no command to empty it, so a new daemon on a new
+# directory follows; and a running one would fetch the rest of the image while
+# the next system is measured.
 stargz_clean() {
-	host_forgets stargz "$(stargz_image "$1")"
+	host_forgets stargz "$(stargz_image "$1")" || return
+	stop_daemon "$STARGZ_PID"
+	rm -rf --one-file-system "$WORK/stargz"
 }

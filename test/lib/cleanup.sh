@@ -124,10 +124,10 @@ stop_daemon() {
 		done
 		if process_runs "$pid"; then
 			echo "process $pid did not end within 10 s of SIG$signal: $(tr '\0' ' ' <"/proc/$pid/cmdline")" >&2
-			kill -KILL "$pid" 2>/dev/null
+			kill -KILL "$pid" 2>/dev/null || true
 		fi
 	fi
-	wait "$pid" 2>/dev/null
+	wait "$pid" 2>/dev/null || true
 	return 0
 }
 
@@ -136,17 +136,17 @@ stop_tree() {
 	local pids pid i
 
 	mapfile -t pids < <(process_tree "$1")
-	kill -TERM "${pids[@]}" 2>/dev/null
+	kill -TERM "${pids[@]}" 2>/dev/null || true
 	for ((i = 0; i < 20; i++)); do
 		kill -0 "${pids[@]}" 2>/dev/null || break
 		sleep 0.05
 	done
 	for pid in "${pids[@]}"; do
 		if process_runs "$pid"; then
-			kill -KILL "$pid"
+			kill -KILL "$pid" 2>/dev/null || true
 		fi
 	done
-	wait "$1" 2>/dev/null
+	wait "$1" 2>/dev/null || true
 	return 0
 }
 

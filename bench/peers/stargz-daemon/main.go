@@ -28,6 +28,7 @@ import (
 	"github.com/containerd/stargz-snapshotter/fs/layer"
 	"github.com/containerd/stargz-snapshotter/fs/source"
 	"github.com/containerd/stargz-snapshotter/snapshot"
+	"github.com/hashicorp/go-retryablehttp"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
@@ -80,7 +81,11 @@ func configureLog(level string) error {
 
 // serve answers containerd until a signal arrives, then unmounts everything.
 func serve(address, root string, cfg config.Config, plain func(host string) (bool, error)) error {
-	registries := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(plain))
+	// The library tunes a retrying client where it finds one, and needs a
+	// client with a transport of its own.
+	client := retryablehttp.NewClient()
+	client.Logger = nil
+	registries := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(plain), docker.WithClient(client.StandardClient()))
 	filesystem, err := fs.NewFilesystem(filepath.Join(root, "stargz"), cfg,
 		fs.WithOverlayOpaqueType(layer.OverlayOpaqueTrusted),
 		fs.WithGetSources(source.FromDefaultLabels(func(ref reference.Spec) ([]docker.RegistryHost, error) {
