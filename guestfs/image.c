@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Opening an image, in the order in which one thing vouches for the next: manifest, descriptor, blobs, key,
+ * hash tree, root chunk, map. Then reading it: range → extents → chunks → bytes. */
+#include "crypto/kdf.h"
+#include "crypto/sha256.h"
+#include "guestfs/image_internal.h"
+#include "proto/base/cleanup.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEFAULT_CACHE_BYTES (32u << 20)
+
+int image_key_fits(const struct secret *key, const struct descriptor *descriptor)
+{
+	cleanup_secret struct secret prk, got, want;
+	int r = kdf_prk(&prk, SALT_IMAGE, key);
+
+	if (r == 0)
+		r = kdf_commitment(got.bytes, &prk);
+	if (r < 0)
+		return r;
+	memcpy(want.bytes, descriptor->key_commitment, sizeof(want.bytes));
+	return secret_equal(&got, &want) ? 0 : -ENOKEY;
+}
+
+/* Does the image have the digest that the caller insists on? */
+static int check_wanted(const struct digest *got, const struct digest *want, const char *what, struct err *e)
+{
+	char a[DIGEST_TEXT_SIZE], b[DIGEST_TEXT_SIZE];
+
+	if (!want || digest_equal(got, want))
+		return 0;
+	return err_set(e, -EBADMSG, "%s is %s, wanted %s", what, digest_text(got, a), digest_text(want, b));
+}
+
+static int open_manifest(struct image *i, const struct image_options *options, const struct buf *json,
+			 struct err *e)
+{
+	int r = sha256(&i->manifest_digest, json->data, json->size);
+
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = check_wanted(&i->manifest_digest, options->want_manifest, "manifest", e);
+	if (r < 0)
+		return r;
+	r = oci_manifest_decode(&i->manifest, json->data, json->size, e);
+	if (r < 0)
+		return err_prefix(e, r, "manifest");
+	if (i->manifest.kind != OCI_MANIFEST || !i->manifest.sealed)
+		return err_set(e, -ENOTSUP, "not a sealed image");
+	return 0;
+}
+
+/* [D10] and the number of blobs: the descriptor speaks of exactly these layers. */
+static int check_blobs(struct image *i, struct err *e)
+{
+	uint8_t digests[MAX_BLOBS * DIGEST_SIZE];
+	uint32_t n = i->manifest.n_layers;
+	struct digest d;
+	int r;
+
+	if (n != i->descriptor.n_blobs || n > MAX_BLOBS)
+		return err_set(e, -EUCLEAN, "descriptor [D6]: %u blobs, the manifest has %u layers",
+			       i->descriptor.n_blobs, n);
+	for (uint32_t k = 0; k < n; k++) {
+		memcpy(digests + (size_t)k * DIGEST_SIZE, i->manifest.layers[k].digest.bytes, DIGEST_SIZE);
+		i->blob_sizes[k] = i->manifest.layers[k].size;
+	}
+	r = sha256(&d, digests, (size_t)(n - 1) * DIGEST_SIZE);
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	if (!digest_equal(&d, &i->descriptor.blobs_digest))
+		return err_set(e, -EBADMSG, "descriptor [D10]: the manifest's layers are not this image's");
+	return 0;
+}
+
+static int open_descriptor(struct image *i, const struct image_options *options, struct err *e)
+{
+	int r = sha256(&i->descriptor_digest, i->raw_descriptor, DESCRIPTOR_SIZE);
+
+	if (r < 0)
+		return err_set(e, r, "out of memory");
+	r = check_wanted(&i->descriptor_digest, options->want_descriptor, "descriptor", e);
+	if (r < 0)
+		return r;
+	r = descriptor_decode(&i->descriptor, i->raw_descriptor, e);
+	if (r < 0)
+		return r;
+	return check_blobs(i, e);
+}
+
+/* From the image key to the root chunk's key; the image key is not needed afterwards. */
+static int derive_root_key(struct image *i, const struct image_options *options, struct secret *root_key,
+			   struct err *e)
+{
+	cleanup_secret struct secret key, prk;
+	int r = options->find_key(options->find_key_arg, &key, &i->manifest, &i->descriptor,
+				  &i->descriptor_digest, e);
+
+	if (r < 0)
+		return r;
+	r = image_key_fits(&key, &i->descriptor);
+	if (r < 0)
+		return err_set(e, r, "the key is not this image's");
+	r = kdf_prk(&prk, SALT_IMAGE, &key);
+	if (r == 0)
+		r = kdf_root_key(root_key, &prk, i->raw_descriptor);
+	return r < 0 ? err_set(e, r, "out of memory") : 0;
+}
+
+static int open_root(struct image *i, const struct secret *root_key, struct err *e)
+{
+	struct root root;
+	uint8_t *plain;
+	uint32_t size;
+	int r = image_load_root(i, root_key, &plain, &size, e);
+
+	if (r < 0)
+		return r;
+	r = root_decode(&root, plain, size, &i->descriptor, e);
+	explicit_bzero(plain, size);
+	free(plain);
+	if (r < 0)
+		return r;
+	r = map_new(&i->map, &root, &i->descriptor);
+	if (r < 0) {
+		root_deinit(&root);
+		return err_set(e, r, "out of memory");
+	}
+	return 0;
+}
+
+static int open_parts(struct image *i, const struct image_options *options, struct err *e)
+{
+	cleanup_secret struct secret root_key;
+	cleanup_buf struct buf json;
+	int r;
+
+	buf_init(&json, MAX_MANIFEST_SIZE);
+	r = i->source->ops->open(i->source, &json, i->raw_descriptor, e);
+	if (r == 0)
+		r = open_manifest(i, options, &json, e);
+	if (r == 0)
+		r = open_descriptor(i, options, e);
+	if (r == 0)
+		r = derive_root_key(i, options, &root_key, e);
+	if (r == 0)
+		r = table_open(&i->table, i->source, &i->descriptor, i->blob_sizes, e);
+	if (r == 0)
+		r = open_root(i, &root_key, e);
+	return r;
+}
+
+int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e)
+{
+	struct image *i = calloc(1, sizeof(*i));
+	int r;
+
+	if (!i)
+		return err_set(e, -ENOMEM, "out of memory");
+	i->source = source;
+	i->cache_bytes = options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES;
+	r = opener_pool_init(&i->openers);
+	if (r < 0) {
+		free(i);
+		return err_set(e, r, "out of memory");
+	}
+	r = chunk_cache_new(&i->cache, i->cache_bytes);
+	if (r < 0)
+		(void)err_set(e, r, "out of memory");
+	if (r == 0)
+		r = open_parts(i, options, e);
+	if (r == 0)
+		r = ahead_start(&i->ahead, i, e);
+	if (r < 0) {
+		i->source = NULL; /* the caller's again */
+		image_close(i);
+		return r;
+	}
+	*out = i;
+	return 0;
+}
+
+void image_close(struct image *i)
+{
+	if (!i)
+		return;
+	ahead_stop(i->ahead);
+	map_free(i->map);
+	table_close(i->table);
+	chunk_cache_free(i->cache);
+	opener_pool_deinit(&i->openers);
+	oci_manifest_deinit(&i->manifest);
+	if (i->source)
+		i->source->ops->close(i->source);
+	free(i);
+}
+
+const struct descriptor *image_descriptor(const struct image *i)
+{
+	return &i->descriptor;
+}
+
+const struct digest *image_descriptor_digest(const struct image *i)
+{
+	return &i->descriptor_digest;
+}
+
+const struct digest *image_manifest_digest(const struct image *i)
+{
+	return &i->manifest_digest;
+}
+
+const struct oci_manifest *image_manifest(const struct image *i)
+{
+	return &i->manifest;
+}
+
+/* Copy what [offset, offset + n) and the chunk's own range share; returns how many bytes. */
+static size_t copy_part(uint8_t *to, size_t n, uint64_t offset, const struct extent *x, const struct chunk *c)
+{
+	uint64_t start = (uint64_t)x->first_block * BLOCK_SIZE;
+	size_t at = (size_t)(offset - start), part = c->size - at;
+
+	if (part > n)
+		part = n;
+	memcpy(to, c->plain + at, part);
+	return part;
+}
+
+static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, size_t *done, struct err *e)
+{
+	struct extent x[LOAD_MAX_CHUNKS];
+	struct chunk *chunks[LOAD_MAX_CHUNKS];
+	uint32_t first = (uint32_t)(offset / BLOCK_SIZE);
+	uint32_t end = (uint32_t)((offset + n + BLOCK_SIZE - 1) / BLOCK_SIZE);
+	size_t count;
+	int r = image_extents(i, first, end, x, &count, e);
+
+	if (r == 0)
+		r = image_claim(i, x, count, false, chunks, e);
+	if (r == 0) {
+		*done = 0;
+		for (size_t k = 0; k < count; k++)
+			*done += copy_part(to + *done, n - *done, offset + *done, &x[k], chunks[k]);
+		image_release(i, chunks, count);
+	}
+	explicit_bzero(x, sizeof(x));
+	return r;
+}
+
+int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e)
+{
+	uint8_t *p = to;
+	size_t left = n;
+
+	if (offset > i->descriptor.image_size || n > i->descriptor.image_size - offset)
+		return err_set(e, -EINVAL, "read past the end of the image");
+	if (n > 0)
+		ahead_observe(i->ahead, offset, n);
+	while (left > 0) {
+		size_t done;
+		int r = read_some(i, p, left, offset, &done, e);
+
+		if (r < 0) {
+			explicit_bzero(to, n);
+			return r;
+		}
+		p += done;
+		offset += done;
+		left -= done;
+	}
+	atomic_fetch_add_explicit(&i->plain_bytes, n, memory_order_relaxed);
+	return 0;
+}
+
+int image_config(struct image *i, struct buf *to, struct err *e)
+{
+	const struct root *root = map_root(i->map);
+
+	return image_read_object(i, root_config(root), root->n_config_chunks, to, e);
+}
+
+void image_stats(const struct image *i, struct image_stats *out)
+{
+	*out = (struct image_stats){
+		.stored_bytes = atomic_load_explicit(&i->stored_bytes, memory_order_relaxed),
+		.plain_bytes = atomic_load_explicit(&i->plain_bytes, memory_order_relaxed),
+		.chunks = atomic_load_explicit(&i->chunks, memory_order_relaxed),
+		.failures = atomic_load_explicit(&i->failures, memory_order_relaxed),
+	};
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of the image reader share; nobody else includes this. */
+#ifndef COCOON_GUESTFS_IMAGE_INTERNAL_H
+#define COCOON_GUESTFS_IMAGE_INTERNAL_H
+
+#include "guestfs/chunk_cache.h"
+#include "guestfs/chunk_open.h"
+#include "guestfs/image.h"
+#include "guestfs/map.h"
+#include "guestfs/table.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define OPENERS_MAX 16
+
+/* Scratch memory for opening chunks, handed to one thread at a time: as many as there are processors. */
+struct opener_pool {
+	pthread_mutex_t lock;
+	pthread_cond_t returned;
+	struct opener *idle[OPENERS_MAX];
+	int n_idle;
+};
+
+struct image {
+	struct source *source;
+	uint8_t raw_descriptor[DESCRIPTOR_SIZE];
+	struct descriptor descriptor;
+	struct digest descriptor_digest, manifest_digest;
+	struct oci_manifest manifest;
+	uint64_t blob_sizes[MAX_BLOBS];
+	struct table *table;
+	struct map *map;
+	struct chunk_cache *cache;
+	size_t cache_bytes;
+	struct opener_pool openers;
+	struct ahead *ahead;
+	atomic_uint_fast64_t stored_bytes, plain_bytes, chunks, failures; /* counters: no partner */
+};
+
+/* At most this many chunks and bytes are claimed by one thread at a time. */
+#define LOAD_MAX_CHUNKS 64u
+#define LOAD_MAX_BYTES (2u << 20) /* or one chunk */
+
+int opener_pool_init(struct opener_pool *p);
+void opener_pool_deinit(struct opener_pool *p);
+/* Waits while all are in use, which is as long as it takes to open a chunk. */
+struct opener *opener_take(struct opener_pool *p);
+void opener_return(struct opener_pool *p, struct opener *o);
+
+/* Fetch and open chunk 0, whose size nobody knows before: *plain has *size bytes, for the caller to wipe and
+ * free. */
+int image_load_root(struct image *i, const struct secret *key, uint8_t **plain, uint32_t *size,
+		    struct err *e);
+
+/* Claim n chunks (at most LOAD_MAX_CHUNKS), fetch and open those that are not there in one request, wait for
+ * those that others open. 0: all n are ready, and claimed by the caller. Otherwise none is. */
+int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, struct chunk **out,
+		struct err *e);
+void image_release(struct image *i, struct chunk **chunks, size_t n);
+
+/* Load what is missing of n chunks, without waiting for others and without claiming; failures are silent. */
+void image_warm(struct image *i, const struct extent *x, size_t n);
+
+/* The extents from `block` on, as many as one claim may take and the address `end` asks for (in blocks). Map
+ * pages are loaded as needed. The caller wipes `out`. */
+int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],
+		  size_t *n, struct err *e);
+
+/* Make sure that map page `page` is in memory (it may go again). */
+int image_load_page(struct image *i, uint32_t page, struct err *e);
+
+/* Append the plaintext of n chunks to `to`. */
+int image_read_object(struct image *i, const struct extent *x, size_t n, struct buf *to, struct err *e);
+
+/* Background readers: see image_ahead.c. */
+int ahead_start(struct ahead **out, struct image *i, struct err *e);
+void ahead_stop(struct ahead *a); /* waits for what is under way; NULL is fine */
+/* Note that [offset, offset + n) was read, and read on where that looks sequential. */
+void ahead_observe(struct ahead *a, uint64_t offset, uint64_t n);
+
+#endif
