@@ -11,6 +11,7 @@
 
 #define MAX_EXACT_SIZE (1ull << 53) /* JSON numbers are doubles to many readers; no blob comes near */
 #define MAX_KEYS_SIZE (256u << 10)
+#define MAX_NESTING 64
 
 static void decref(json_t **j)
 {
@@ -19,7 +20,26 @@ static void decref(json_t **j)
 
 #define cleanup_json __attribute__((cleanup(decref)))
 
-/* jansson refuses duplicate keys by flag, and nesting beyond 2048 by itself. */
+/* [M2]: jansson alone would go 2048 deep. Brackets inside strings do not count. */
+static bool nests_too_deep(const char *text, size_t size)
+{
+	unsigned depth = 0;
+	bool string = false;
+
+	for (size_t i = 0; i < size; i++) {
+		if (string && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			string = !string;
+		else if (!string && (text[i] == '[' || text[i] == '{') && ++depth > MAX_NESTING)
+			return true;
+		else if (!string && (text[i] == ']' || text[i] == '}') && depth > 0)
+			depth--;
+	}
+	return false;
+}
+
+/* jansson refuses duplicate keys by flag. */
 static json_t *parse(const void *text, size_t size, size_t max, const char *what, int *r, struct err *e)
 {
 	json_error_t why;
@@ -27,6 +47,10 @@ static json_t *parse(const void *text, size_t size, size_t max, const char *what
 
 	if (size > max) {
 		*r = err_set(e, -E2BIG, "%s of %zu bytes, at most %zu", what, size, max);
+		return NULL;
+	}
+	if (nests_too_deep(text, size)) {
+		*r = err_set(e, -EUCLEAN, "%s [M2] nests deeper than %d", what, MAX_NESTING);
 		return NULL;
 	}
 	j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
