@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Where the wire is spoken: unix:PATH or vsock:CID:PORT, written the same way everywhere (WIRE.md). Pure: text in,
- * socket address out; connecting and listening are the business of guestfs/ and chunkstore/. */
+ * Where the wire is spoken: unix:PATH or vsock:CID:PORT, written the same way everywhere (WIRE.md). Pure:
+ * text in, socket address out; connecting and listening are the business of guestfs/ and chunkstore/. */
 #ifndef COCOON_WIRE_ADDRESS_H
 #define COCOON_WIRE_ADDRESS_H
 
@@ -18,8 +18,8 @@ struct address {
 	};
 };
 
-/* "unix:PATH" (1 … 107 bytes), "vsock:CID:PORT" or "vsock:CID" (WIRE_DEFAULT_PORT); CID is a number or "any", which
- * only a listener can use. 0; -EINVAL with words. */
+/* "unix:PATH" (1 … 107 bytes), "vsock:CID:PORT" or "vsock:CID" (WIRE_DEFAULT_PORT); CID is a number or "any",
+ * which only a listener can use. 0; -EINVAL with words. */
 int address_parse(struct address *out, const char *text, struct err *e);
 
 #endif
