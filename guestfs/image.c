@@ -167,7 +167,7 @@ int image_open(struct image **out, struct source *source, const struct image_opt
 		free(i);
 		return err_set(e, r, "out of memory");
 	}
-	r = chunk_cache_new(&i->cache, i->cache_bytes);
+	r = plain_cache_new(&i->cache, i->cache_bytes);
 	if (r < 0)
 		(void)err_set(e, r, "out of memory");
 	if (r == 0)
@@ -190,7 +190,7 @@ void image_close(struct image *i)
 	ahead_stop(i->ahead);
 	map_free(i->map);
 	table_close(i->table);
-	chunk_cache_free(i->cache);
+	plain_cache_free(i->cache);
 	opener_pool_deinit(&i->openers);
 	oci_manifest_deinit(&i->manifest);
 	if (i->source)

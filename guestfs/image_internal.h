@@ -3,10 +3,10 @@
 #ifndef COCOON_GUESTFS_IMAGE_INTERNAL_H
 #define COCOON_GUESTFS_IMAGE_INTERNAL_H
 
-#include "guestfs/chunk_cache.h"
 #include "guestfs/chunk_open.h"
 #include "guestfs/image.h"
 #include "guestfs/map.h"
+#include "guestfs/plain_cache.h"
 #include "guestfs/table.h"
 
 #include <pthread.h>
@@ -31,7 +31,7 @@ struct image {
 	uint64_t blob_sizes[MAX_BLOBS];
 	struct table *table;
 	struct map *map;
-	struct chunk_cache *cache;
+	struct plain_cache *cache;
 	size_t cache_bytes;
 	struct opener_pool openers;
 	struct ahead *ahead;

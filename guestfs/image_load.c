@@ -39,7 +39,7 @@ static void batch_done(struct batch *b, size_t k, int r, const struct err *words
 	} else {
 		atomic_fetch_add_explicit(&b->i->chunks, 1, memory_order_relaxed);
 	}
-	chunk_cache_done(b->i->cache, b->chunks[k], r);
+	plain_cache_done(b->i->cache, b->chunks[k], r);
 }
 
 static void batch_arrival(void *arg, size_t k, const uint8_t *stored, int error)
@@ -115,7 +115,7 @@ static void batch_deinit(struct batch *b)
 void image_release(struct image *i, struct chunk **chunks, size_t n)
 {
 	for (size_t k = 0; k < n; k++)
-		chunk_cache_release(i->cache, chunks[k]);
+		plain_cache_release(i->cache, chunks[k]);
 }
 
 /* All n are claimed and loaded by somebody: 0 when they are ready. */
@@ -124,7 +124,7 @@ static int wait_all(struct image *i, struct chunk **chunks, size_t n, bool told,
 	int result = 0;
 
 	for (size_t k = 0; k < n; k++) {
-		int r = chunk_cache_wait(i->cache, chunks[k]);
+		int r = plain_cache_wait(i->cache, chunks[k]);
 
 		if (r < 0 && result == 0)
 			result = told ? r : err_errno(e, r, "chunk %u", chunks[k]->number);
@@ -141,7 +141,7 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 
 	batch_init(&b, i, e);
 	while (claimed < n) {
-		r = chunk_cache_claim(i->cache, &x[claimed], &out[claimed]);
+		r = plain_cache_claim(i->cache, &x[claimed], &out[claimed]);
 		if (r < 0) {
 			r = err_errno(e, r, "chunk %u under another key or size", x[claimed].chunk);
 			break;
@@ -168,13 +168,13 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 	batch_init(&b, i, NULL);
 	for (size_t k = 0; k < n && n_mine < LOAD_MAX_CHUNKS; k++) {
 		struct chunk *c;
-		int r = chunk_cache_claim(i->cache, &x[k], &c);
+		int r = plain_cache_claim(i->cache, &x[k], &c);
 
 		if (r == CHUNK_LOAD) {
 			mine[n_mine++] = c;
 			batch_add(&b, &x[k], c);
 		} else if (r >= 0) {
-			chunk_cache_release(i->cache, c);
+			plain_cache_release(i->cache, c);
 		}
 	}
 	batch_load(&b, true);

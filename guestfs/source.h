@@ -33,8 +33,9 @@ struct source_ops {
 		    struct err *e);
 	/* n bytes at `offset` of the public part of the index blob. */
 	int (*read_index)(struct source *s, void *to, size_t n, uint64_t offset, struct err *e);
-	/* Fetch n chunks (1 … 256), in any order. 0 when every arrival was called (each with its own error);
-	 * negative when the request as a whole failed and no arrival was called. `ahead`: nobody waits yet.
+	/* Fetch n different chunks (1 … 256), in any order. 0 when every arrival was called (each with its
+	 * own error); negative when the request as a whole failed and no arrival was called. `ahead`: nobody
+	 * waits yet.
 	 */
 	int (*read_chunks)(struct source *s, const struct chunk_place *places, size_t n, bool ahead,
 			   chunk_arrival *arrival, void *arg, struct err *e);

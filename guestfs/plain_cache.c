@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A hash table of chunks by number; those that are ready and unclaimed are also on a list in order of last
  * use. One lock, held for lookups only. */
-#include "guestfs/chunk_cache.h"
+#include "guestfs/plain_cache.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +27,7 @@ struct item {
 LIST_HEAD(bucket, item);
 TAILQ_HEAD(idle_list, item);
 
-struct chunk_cache {
+struct plain_cache {
 	size_t max_bytes;
 	pthread_mutex_t lock; /* guards all below, and every item's state */
 	struct bucket buckets[BUCKETS];
@@ -35,9 +35,9 @@ struct chunk_cache {
 	size_t idle_bytes;
 };
 
-int chunk_cache_new(struct chunk_cache **out, size_t max_bytes)
+int plain_cache_new(struct plain_cache **out, size_t max_bytes)
 {
-	struct chunk_cache *c = calloc(1, sizeof(*c));
+	struct plain_cache *c = calloc(1, sizeof(*c));
 
 	if (!c)
 		return -ENOMEM;
@@ -59,7 +59,7 @@ static void item_free(struct item *x)
 }
 
 /* Move idle chunks to `gone`, oldest first, until `max_bytes` are left. */
-static void evict(struct chunk_cache *c, size_t max_bytes, struct idle_list *gone)
+static void evict(struct plain_cache *c, size_t max_bytes, struct idle_list *gone)
 {
 	while (c->idle_bytes > max_bytes) {
 		struct item *x = TAILQ_FIRST(&c->idle);
@@ -82,7 +82,7 @@ static void free_all(struct idle_list *gone)
 	}
 }
 
-void chunk_cache_free(struct chunk_cache *c)
+void plain_cache_free(struct plain_cache *c)
 {
 	struct idle_list gone = TAILQ_HEAD_INITIALIZER(gone);
 
@@ -114,7 +114,7 @@ static struct item *item_new(const struct extent *x)
 	return n;
 }
 
-static int claim_known(struct chunk_cache *c, struct item *n, const struct extent *x)
+static int claim_known(struct plain_cache *c, struct item *n, const struct extent *x)
 {
 	if (n->chunk.size != x->plain_size || memcmp(n->key, x->key, sizeof(n->key)) != 0)
 		return -EUCLEAN;
@@ -125,7 +125,7 @@ static int claim_known(struct chunk_cache *c, struct item *n, const struct exten
 	return n->state == READY ? CHUNK_READY : CHUNK_WAIT;
 }
 
-int chunk_cache_claim(struct chunk_cache *c, const struct extent *x, struct chunk **out)
+int plain_cache_claim(struct plain_cache *c, const struct extent *x, struct chunk **out)
 {
 	struct bucket *b = &c->buckets[x->chunk % BUCKETS];
 	struct item *n;
@@ -149,7 +149,7 @@ int chunk_cache_claim(struct chunk_cache *c, const struct extent *x, struct chun
 	return r;
 }
 
-void chunk_cache_done(struct chunk_cache *c, struct chunk *chunk, int result)
+void plain_cache_done(struct plain_cache *c, struct chunk *chunk, int result)
 {
 	struct item *n = (struct item *)chunk;
 
@@ -162,7 +162,7 @@ void chunk_cache_done(struct chunk_cache *c, struct chunk *chunk, int result)
 	pthread_mutex_unlock(&c->lock);
 }
 
-int chunk_cache_wait(struct chunk_cache *c, struct chunk *chunk)
+int plain_cache_wait(struct plain_cache *c, struct chunk *chunk)
 {
 	struct item *n = (struct item *)chunk;
 	int r;
@@ -175,7 +175,7 @@ int chunk_cache_wait(struct chunk_cache *c, struct chunk *chunk)
 	return r;
 }
 
-void chunk_cache_release(struct chunk_cache *c, struct chunk *chunk)
+void plain_cache_release(struct plain_cache *c, struct chunk *chunk)
 {
 	struct idle_list gone = TAILQ_HEAD_INITIALIZER(gone);
 	struct item *n = (struct item *)chunk;

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Plaintext chunks in private memory: those in use, those that are being opened (once, however many ask), and
  * those used last up to a cap in bytes. What goes is wiped. Any thread. */
-#ifndef COCOON_GUESTFS_CHUNK_CACHE_H
-#define COCOON_GUESTFS_CHUNK_CACHE_H
+#ifndef COCOON_GUESTFS_PLAIN_CACHE_H
+#define COCOON_GUESTFS_PLAIN_CACHE_H
 
 #include "proto/format/root.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-struct chunk_cache;
+struct plain_cache;
 
 /* A chunk that the caller has claimed and must release. */
 struct chunk {
@@ -20,26 +20,26 @@ struct chunk {
 
 enum {
 	CHUNK_READY = 0,
-	CHUNK_LOAD = 1, /* the caller fills `plain` and calls chunk_cache_done() */
-	CHUNK_WAIT = 2, /* another thread does that: chunk_cache_wait() */
+	CHUNK_LOAD = 1, /* the caller fills `plain` and calls plain_cache_done() */
+	CHUNK_WAIT = 2, /* another thread does that: plain_cache_wait() */
 };
 
 /* `max_bytes` holds for chunks that nobody has claimed; what is claimed is bounded by its claimers. -ENOMEM.
  */
-int chunk_cache_new(struct chunk_cache **out, size_t max_bytes);
-void chunk_cache_free(struct chunk_cache *c); /* wipes; nothing may be claimed. NULL is fine */
+int plain_cache_new(struct plain_cache **out, size_t max_bytes);
+void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
 
 /* Claim the chunk that `x` names. One of the answers above; -ENOMEM; -EUCLEAN when the chunk is known under
  * another key or size: no chunk has two. */
-int chunk_cache_claim(struct chunk_cache *c, const struct extent *x, struct chunk **out);
+int plain_cache_claim(struct plain_cache *c, const struct extent *x, struct chunk **out);
 
 /* The chunk's bytes are there (0), or will not be (negative errno: every waiter gets it, the next claim loads
  * again). */
-void chunk_cache_done(struct chunk_cache *c, struct chunk *chunk, int result);
+void plain_cache_done(struct plain_cache *c, struct chunk *chunk, int result);
 
 /* Wait for that. The loader has a deadline, so this ends by it too. */
-int chunk_cache_wait(struct chunk_cache *c, struct chunk *chunk);
+int plain_cache_wait(struct plain_cache *c, struct chunk *chunk);
 
-void chunk_cache_release(struct chunk_cache *c, struct chunk *chunk);
+void plain_cache_release(struct plain_cache *c, struct chunk *chunk);
 
 #endif

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Key specifications, and the finder that tries them. What a file holds is known only when the descriptor
+ * confirms it. */
+#include "guestfs/key_spec.h"
+#include "crypto/keyfile.h"
+#include "crypto/keywrap.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct {
+	const char *prefix;
+	enum key_kind kind;
+} kinds[] = {
+	{"file:", KEY_FILE},
+	{"recipient:", KEY_RECIPIENT},
+};
+
+int key_specs_add(struct key_specs *k, const char *text, struct err *e)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t n = strlen(kinds[i].prefix);
+
+		if (strncmp(text, kinds[i].prefix, n) != 0)
+			continue;
+		if (text[n] == '\0')
+			break;
+		if (k->n == KEY_SPECS_MAX)
+			return err_set(e, -E2BIG, "more than %d keys", KEY_SPECS_MAX);
+		k->spec[k->n++] = (struct key_spec){kinds[i].kind, text + n};
+		return 0;
+	}
+	return err_set(e, -EINVAL,
+		       "a key is file:PATH or recipient:PATH, a path and never the secret itself "
+		       "(it would be visible to every process)");
+}
+
+static int try_spec(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
+		    struct err *e)
+{
+	int r;
+
+	if (s->kind == KEY_FILE)
+		r = keyfile_read(key, s->path, KEYFILE_IMAGE, e);
+	else if (!manifest->keys_jwe)
+		r = err_set(e, -ENOKEY, "%s: the image's manifest has no wrapped key", s->path);
+	else
+		r = keywrap_unwrap(key, manifest->keys_jwe, descriptor_digest, s->path, e);
+	if (r < 0)
+		return r;
+	r = image_key_fits(key, descriptor);
+	return r < 0 ? err_set(e, r, "%s: not this image's key", s->path) : 0;
+}
+
+int key_specs_find(void *arg, struct secret *key, const struct oci_manifest *manifest,
+		   const struct descriptor *descriptor, const struct digest *descriptor_digest, struct err *e)
+{
+	const struct key_specs *k = arg;
+	struct err all = {""};
+	int result = -ENOKEY;
+
+	if (k->n == 0)
+		return err_set(e, -ENOKEY, "no key was given");
+	for (size_t i = 0; i < k->n; i++) {
+		struct err one = {""};
+		int r = try_spec(&k->spec[i], key, manifest, descriptor, descriptor_digest, &one);
+
+		if (r == 0)
+			return 0;
+		secret_wipe(key);
+		result = i == 0 || r == result ? r : -ENOKEY;
+		if (i == 0)
+			all = one;
+		else
+			(void)err_set(&all, r, "%s; %s", all.text, one.text);
+	}
+	return err_set(e, result, "%s", all.text);
+}

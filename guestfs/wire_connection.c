@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Requests wait in a list; the reading thread finds each answer's request by its id, receives the payload
+ * into a buffer of its own and hands that over: the thread that asked does the work on it, so that opening
+ * chunks uses all processors. */
+#include "guestfs/wire_connection.h"
+#include "proto/base/cleanup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#define HELLO_ID 1u
+
+/* An answer on its way to who asked. */
+struct frame {
+	STAILQ_ENTRY(frame) next;
+	enum wire_status status;
+	size_t size;
+	uint8_t payload[];
+};
+
+STAILQ_HEAD(frame_list, frame);
+
+/* A request under way; lives in the stack frame of its caller. */
+struct request {
+	LIST_ENTRY(request) entry;
+	uint64_t id;
+	enum wire_type type;
+	size_t n_missing; /* frames that the reader has not begun to receive */
+	size_t max_payload;
+	struct frame_list frames;
+	pthread_cond_t arrived;
+};
+
+LIST_HEAD(request_list, request);
+
+struct wire_connection {
+	int fd;
+	pthread_t reader;
+	pthread_mutex_t send_lock; /* one whole frame at a time; never taken with `lock` held */
+	pthread_mutex_t lock;	   /* guards what follows */
+	unsigned int refs;
+	int broken; /* negative errno when this connection is of no use any more */
+	struct err why;
+	struct request_list requests;
+	uint64_t last_id;
+	unsigned int n_open, max_open;
+	pthread_cond_t room; /* n_open went down, max_open up, or it broke */
+};
+
+/* With the lock held. The first reason counts; everyone who waits is told. */
+static void break_locked(struct wire_connection *c, int code, const struct err *why)
+{
+	struct request *q;
+
+	if (c->broken)
+		return;
+	c->broken = code;
+	c->why = *why;
+	(void)shutdown(c->fd, SHUT_RDWR);
+	LIST_FOREACH(q, &c->requests, entry)
+	pthread_cond_signal(&q->arrived);
+	pthread_cond_broadcast(&c->room);
+}
+
+static void break_connection(struct wire_connection *c, int code, const struct err *why)
+{
+	pthread_mutex_lock(&c->lock);
+	break_locked(c, code, why);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static int wait_fd(int fd, short events, const struct deadline *deadline)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+	int r = poll(&p, 1, deadline ? deadline_left_ms(deadline) : -1);
+
+	if (r < 0)
+		return errno == EINTR ? 0 : -errno;
+	return r == 0 && deadline_passed(deadline) ? -ETIMEDOUT : 0;
+}
+
+/* No deadline only for the first byte of a frame: whoever expects one has a deadline of his own. */
+static int receive(int fd, void *to, size_t n, const struct deadline *deadline)
+{
+	uint8_t *p = to;
+
+	while (n > 0) {
+		ssize_t got = recv(fd, p, n, MSG_DONTWAIT);
+		int r;
+
+		if (got == 0)
+			return -ECONNRESET;
+		if (got > 0) {
+			p += got;
+			n -= (size_t)got;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		r = wait_fd(fd, POLLIN, deadline);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int transmit(int fd, const uint8_t *p, size_t n, const struct deadline *deadline)
+{
+	while (n > 0) {
+		ssize_t sent = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+		int r;
+
+		if (sent >= 0) {
+			p += sent;
+			n -= (size_t)sent;
+			continue;
+		}
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		r = wait_fd(fd, POLLOUT, deadline);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int send_frame(struct wire_connection *c, enum wire_type type, uint64_t id, const struct buf *payload,
+		      const struct deadline *deadline)
+{
+	struct wire_header h = {.size = (uint32_t)payload->size, .type = type, .id = id};
+	uint8_t raw[WIRE_HEADER_SIZE];
+	cleanup_buf struct buf frame;
+	int r;
+
+	buf_init(&frame, WIRE_HEADER_SIZE + WIRE_MAX_PAYLOAD);
+	wire_header_encode(&h, raw);
+	buf_put(&frame, raw, sizeof(raw));
+	buf_put(&frame, payload->data, payload->size);
+	if (buf_failed(&frame))
+		return -ENOMEM;
+	pthread_mutex_lock(&c->send_lock);
+	r = transmit(c->fd, frame.data, frame.size, deadline);
+	pthread_mutex_unlock(&c->send_lock);
+	return r;
+}
+
+/* With the lock held. */
+static struct request *find_request(struct wire_connection *c, uint64_t id)
+{
+	struct request *q;
+
+	LIST_FOREACH(q, &c->requests, entry)
+	if (q->id == id)
+		return q;
+	return NULL;
+}
+
+/* Does somebody wait for this answer, and may it be as large? Then it counts as begun. */
+static int expect_answer(struct wire_connection *c, const struct wire_header *h, struct err *e)
+{
+	struct request *q;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	q = find_request(c, h->id);
+	if (!q || q->type != h->type || q->n_missing == 0)
+		r = err_set(e, -EPROTO, "an answer that nobody asked for");
+	else if (h->size > q->max_payload)
+		r = err_set(e, -EPROTO, "an answer of %u bytes where %zu are the most", h->size,
+			    q->max_payload);
+	else
+		q->n_missing--;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void deliver(struct wire_connection *c, uint64_t id, struct frame *f)
+{
+	struct request *q;
+
+	pthread_mutex_lock(&c->lock);
+	q = find_request(c, id);
+	if (q) {
+		STAILQ_INSERT_TAIL(&q->frames, f, next);
+		pthread_cond_signal(&q->arrived);
+	}
+	pthread_mutex_unlock(&c->lock);
+	if (!q)
+		free(f); /* who asked has given up, and broken the connection with it */
+}
+
+static int read_frame(struct wire_connection *c, struct err *e)
+{
+	uint8_t raw[WIRE_HEADER_SIZE];
+	struct wire_header h;
+	struct deadline deadline;
+	struct frame *f;
+	int r = receive(c->fd, raw, 1, NULL);
+
+	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
+	if (r == 0)
+		r = receive(c->fd, raw + 1, sizeof(raw) - 1, &deadline);
+	if (r < 0)
+		return err_errno(e, r, "the host's connection");
+	r = wire_header_decode(&h, raw, false, e);
+	if (r == 0)
+		r = expect_answer(c, &h, e);
+	if (r < 0)
+		return r;
+	f = malloc(sizeof(*f) + h.size);
+	if (!f)
+		return err_set(e, -ENOMEM, "out of memory");
+	f->status = h.status;
+	f->size = h.size;
+	r = receive(c->fd, f->payload, h.size, &deadline);
+	if (r < 0) {
+		free(f);
+		return err_errno(e, r, "the host's connection, inside an answer");
+	}
+	deliver(c, h.id, f);
+	return 0;
+}
+
+/* The answer to HELLO comes before all others and is nobody's but ours. */
+static int read_welcome(struct wire_connection *c, struct err *e)
+{
+	struct deadline deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
+	uint8_t raw[WIRE_HEADER_SIZE], payload[4 + WIRE_MAX_WORDS];
+	struct wire_header h;
+	uint32_t max_open;
+	int r = receive(c->fd, raw, sizeof(raw), &deadline);
+
+	if (r < 0)
+		return err_errno(e, r, "waiting for the host's hello");
+	r = wire_header_decode(&h, raw, false, e);
+	if (r < 0)
+		return r;
+	if (h.type != WIRE_HELLO || h.id != HELLO_ID || h.size > sizeof(payload))
+		return err_set(e, -EPROTO, "the host does not begin with hello");
+	if (h.status != WIRE_OK)
+		return err_set(e, wire_status_errno(h.status), "the host refuses the connection, status %d",
+			       (int)h.status);
+	r = receive(c->fd, payload, h.size, &deadline);
+	if (r < 0)
+		return err_errno(e, r, "waiting for the host's hello");
+	r = wire_welcome_decode(&max_open, payload, h.size, e);
+	if (r < 0)
+		return r;
+	pthread_mutex_lock(&c->lock);
+	c->max_open = max_open;
+	pthread_cond_broadcast(&c->room);
+	pthread_mutex_unlock(&c->lock);
+	return 0;
+}
+
+static void *reader_thread(void *arg)
+{
+	struct wire_connection *c = arg;
+	struct err e = {""};
+	int r = read_welcome(c, &e);
+
+	while (r == 0)
+		r = read_frame(c, &e);
+	break_connection(c, r, &e);
+	return NULL;
+}
+
+static void connection_free(struct wire_connection *c)
+{
+	(void)close(c->fd);
+	pthread_cond_destroy(&c->room);
+	pthread_mutex_destroy(&c->lock);
+	pthread_mutex_destroy(&c->send_lock);
+	free(c);
+}
+
+int wire_adopt(struct wire_connection **out, int fd, struct err *e)
+{
+	struct wire_connection *c = calloc(1, sizeof(*c));
+	struct deadline deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
+	cleanup_buf struct buf hello;
+	int r;
+
+	if (!c) {
+		(void)close(fd);
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	c->fd = fd;
+	c->refs = 1;
+	c->last_id = HELLO_ID;
+	c->max_open = 1; /* until the host says more */
+	LIST_INIT(&c->requests);
+	pthread_mutex_init(&c->send_lock, NULL);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->room, NULL);
+	buf_init(&hello, WIRE_MAX_PAYLOAD);
+	wire_hello_encode(&hello);
+	r = buf_failed(&hello) ? -ENOMEM : send_frame(c, WIRE_HELLO, HELLO_ID, &hello, &deadline);
+	if (r == 0)
+		r = -pthread_create(&c->reader, NULL, reader_thread, c);
+	if (r < 0) {
+		connection_free(c);
+		return err_errno(e, r, "saying hello to the host");
+	}
+	*out = c;
+	return 0;
+}
+
+int wire_connect(struct wire_connection **out, const struct address *address, const struct deadline *deadline,
+		 struct err *e)
+{
+	cleanup_close int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	socklen_t size = sizeof(int);
+	int r = 0;
+
+	if (fd < 0)
+		return err_errno(e, -errno, "socket");
+	if (connect(fd, &address->sa, address->size) < 0)
+		r = -errno;
+	if (r == -EINPROGRESS || r == -EAGAIN) {
+		int error = 0;
+
+		/* a unix socket with a full backlog says EAGAIN and has not begun: the caller's back-off */
+		if (r == -EINPROGRESS)
+			r = wait_fd(fd, POLLOUT, deadline);
+		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
+			r = -error;
+	}
+	if (r < 0)
+		return err_errno(e, r, "connecting to the host");
+	return wire_adopt(out, take_fd(&fd), e);
+}
+
+struct wire_connection *wire_connection_ref(struct wire_connection *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->refs++;
+	pthread_mutex_unlock(&c->lock);
+	return c;
+}
+
+void wire_connection_unref(struct wire_connection *c)
+{
+	bool last;
+
+	if (!c)
+		return;
+	pthread_mutex_lock(&c->lock);
+	last = --c->refs == 0;
+	if (last)
+		break_locked(c, -ESHUTDOWN, &(struct err){"closed"});
+	pthread_mutex_unlock(&c->lock);
+	if (!last)
+		return;
+	pthread_join(c->reader, NULL);
+	connection_free(c);
+}
+
+bool wire_connection_broken(struct wire_connection *c)
+{
+	bool broken;
+
+	pthread_mutex_lock(&c->lock);
+	broken = c->broken != 0;
+	pthread_mutex_unlock(&c->lock);
+	return broken;
+}
+
+/* Take a place among the open requests, as many as the host allows. */
+static int request_begin(struct wire_connection *c, struct request *q, const struct deadline *deadline,
+			 struct err *e)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (r == 0 && !c->broken && c->n_open >= c->max_open)
+		r = -pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &deadline->at);
+	if (c->broken)
+		r = err_set(e, c->broken, "%s", c->why.text);
+	else if (r < 0)
+		(void)err_set(e, r, "too many requests to the host are open");
+	if (r == 0) {
+		q->id = ++c->last_id;
+		c->n_open++;
+		LIST_INSERT_HEAD(&c->requests, q, entry);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+static void request_end(struct wire_connection *c, struct request *q)
+{
+	struct frame *f;
+
+	pthread_mutex_lock(&c->lock);
+	LIST_REMOVE(q, entry);
+	c->n_open--;
+	pthread_cond_signal(&c->room);
+	pthread_mutex_unlock(&c->lock);
+	while ((f = STAILQ_FIRST(&q->frames))) {
+		STAILQ_REMOVE_HEAD(&q->frames, next);
+		free(f);
+	}
+}
+
+/* The next answer, or why there will be none. What has arrived is handed out before a break is told. */
+static int next_frame(struct wire_connection *c, struct request *q, const struct deadline *deadline,
+		      struct frame **out, struct err *e)
+{
+	struct frame *f;
+	int r = 0;
+
+	pthread_mutex_lock(&c->lock);
+	while (!(f = STAILQ_FIRST(&q->frames)) && !c->broken && r == 0)
+		r = -pthread_cond_clockwait(&q->arrived, &c->lock, CLOCK_MONOTONIC, &deadline->at);
+	if (f) {
+		STAILQ_REMOVE_HEAD(&q->frames, next);
+		r = 0;
+	} else if (c->broken) {
+		r = err_set(e, c->broken, "%s", c->why.text);
+	} else {
+		(void)err_errno(e, r, "waiting for the host's answer");
+		break_locked(c, r, e);
+	}
+	pthread_mutex_unlock(&c->lock);
+	*out = f;
+	return r;
+}
+
+static int collect(struct wire_connection *c, struct request *q, const struct wire_call *call,
+		   const struct deadline *deadline, struct err *e)
+{
+	for (size_t k = 0; k < call->n_answers; k++) {
+		struct frame *f;
+		int r = next_frame(c, q, deadline, &f, e);
+
+		if (r < 0)
+			return r;
+		r = call->answer(call->arg, f->status, f->payload, f->size, e);
+		free(f);
+		if (r < 0) {
+			break_connection(c, r, e);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int wire_call(struct wire_connection *c, const struct wire_call *call, const struct deadline *deadline,
+	      struct err *e)
+{
+	struct request q = {
+		.type = call->type,
+		.n_missing = call->n_answers,
+		.max_payload = call->max_payload,
+	};
+	int r;
+
+	STAILQ_INIT(&q.frames);
+	pthread_cond_init(&q.arrived, NULL);
+	r = request_begin(c, &q, deadline, e);
+	if (r == 0) {
+		r = send_frame(c, q.type, q.id, call->payload, deadline);
+		if (r < 0) {
+			(void)err_errno(e, r, "sending to the host");
+			break_connection(c, r, e); /* half a frame may be on its way */
+		} else {
+			r = collect(c, &q, call, deadline, e);
+		}
+		request_end(c, &q);
+	}
+	pthread_cond_destroy(&q.arrived);
+	return r;
+}

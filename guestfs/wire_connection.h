@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One live connection to a host: requests of many threads in flight at once, one thread that reads answers
+ * and hands each to the request it belongs to. The host may be hostile: an answer is bounded by what its
+ * request allows before memory is spent on it, and whatever breaks proto/WIRE.md breaks the connection, for
+ * ever. Reference counted, any thread. */
+#ifndef COCOON_GUESTFS_WIRE_CONNECTION_H
+#define COCOON_GUESTFS_WIRE_CONNECTION_H
+
+#include "guestfs/deadline.h"
+#include "proto/base/bytes.h"
+#include "proto/base/err.h"
+#include "proto/wire/address.h"
+#include "proto/wire/wire.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wire_connection;
+
+/* Connect and say HELLO, without waiting for its answer. The errors of connect(2), -ETIMEDOUT, -ENOMEM. */
+int wire_connect(struct wire_connection **out, const struct address *address, const struct deadline *deadline,
+		 struct err *e);
+/* The same over a connected stream, which is owned from then on, also on failure. */
+int wire_adopt(struct wire_connection **out, int fd, struct err *e);
+
+struct wire_connection *wire_connection_ref(struct wire_connection *c);
+void wire_connection_unref(struct wire_connection *c); /* the last one closes. NULL is fine */
+
+bool wire_connection_broken(struct wire_connection *c);
+
+/* One answer frame of a call, in the calling thread; `payload` is borrowed. Return 0, or a negative errno
+ * with words when the answer is not one to this request: that breaks the connection. */
+typedef int wire_answer(void *arg, enum wire_status status, const uint8_t *payload, size_t size,
+			struct err *e);
+
+struct wire_call {
+	enum wire_type type;
+	const struct buf *payload;
+	size_t n_answers;   /* frames that will come */
+	size_t max_payload; /* bytes of any of them */
+	wire_answer *answer;
+	void *arg;
+};
+
+/* Send a request and wait for all its answers. 0; -ETIMEDOUT at the deadline, which breaks the connection, as
+ * the answer may still come; when the connection broke, what broke it: -EPROTO, -ECONNRESET and the like;
+ * -ENOTSUP for a host of another version; -ENOMEM. Answers may have been handed out before any of these. */
+int wire_call(struct wire_connection *c, const struct wire_call *call, const struct deadline *deadline,
+	      struct err *e);
+
+#endif
