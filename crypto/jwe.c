@@ -322,7 +322,9 @@ static int try_recipients(struct buf *plain, const struct content *c, const json
 
 	if (!recipients)
 		return try_recipient(plain, c, &h, j, key);
-	if (!json_is_array(recipients) || json_object_get(j, "encrypted_key") || h.own)
+	/* go-jose repeats the first recipient's encrypted_key beside the list, so that one is not held
+	 * against it */
+	if (!json_is_array(recipients) || h.own)
 		return err_set(e, -EINVAL, "JWE: neither the flattened nor the general serialisation");
 	for (size_t i = 0; i < json_array_size(recipients); i++) {
 		const json_t *recipient = json_array_get(recipients, i);
