@@ -23,8 +23,8 @@ struct chunk_list {
 
 enum { CHUNK_KNOWN = 1 };
 
-/* Add a chunk that lies at `offset` of `blob`. *number is its place in the list. 0 when it is new; CHUNK_KNOWN when
- * the list had it (and keeps the place it had); -ENOMEM, -E2BIG over 2^30 chunks. */
+/* Add a chunk that lies at `offset` of `blob`. *number is its place in the list. 0 when it is new;
+ * CHUNK_KNOWN when the list had it (and keeps the place it had); -ENOMEM, -E2BIG over 2^30 chunks. */
 int chunk_list_add(struct chunk_list *l, const struct sealed_chunk *c, uint64_t offset, uint32_t blob,
 		   uint32_t *number);
 /* Wipes and frees; the struct is an empty list again. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * From plaintext to a sealed chunk: header, zstd where it pays, padding, key from the exact message, AES-256-GCM, id
- * (FORMAT.md §6, §7). A sealer is scratch state of one thread; what it makes is a function of the plaintext, the
- * PRK and the options alone. Every call: 0, -ENOMEM, or -EINVAL for sizes outside the format. */
+ * From plaintext to a sealed chunk: header, zstd where it pays, padding, key from the exact message,
+ * AES-256-GCM, id (FORMAT.md §6, §7). A sealer is scratch state of one thread; what it makes is a function of
+ * the plaintext, the PRK and the options alone. Every call: 0, -ENOMEM, or -EINVAL for sizes outside the
+ * format. */
 #ifndef COCOON_PUBLISHER_CHUNK_SEAL_H
 #define COCOON_PUBLISHER_CHUNK_SEAL_H
 
@@ -30,12 +31,14 @@ struct chunk_sealer;
 int chunk_sealer_new(struct chunk_sealer **out, const struct seal_options *o);
 void chunk_sealer_free(struct chunk_sealer *s); /* wipes; NULL is fine */
 
-/* Seal n bytes (1 … MAX_CHUNK_SIZE) under a key derived with `prk`. *stored is the sealer's, until its next call. */
-int chunk_seal(struct chunk_sealer *s, const struct secret *prk, const void *plain, size_t n, struct sealed_chunk *out,
-	       const uint8_t **stored);
+/* Seal n bytes (1 … MAX_CHUNK_SIZE) under a key derived with `prk`. *stored is the sealer's, until its next
+ * call. */
+int chunk_seal(struct chunk_sealer *s, const struct secret *prk, const void *plain, size_t n,
+	       struct sealed_chunk *out, const uint8_t **stored);
 
 /* The same in two steps, for the root chunk, whose key is known only after its message: make the message … */
-int chunk_message(struct chunk_sealer *s, const void *plain, size_t n, struct digest *m_digest, uint32_t *stored_size);
+int chunk_message(struct chunk_sealer *s, const void *plain, size_t n, struct digest *m_digest,
+		  uint32_t *stored_size);
 /* … and seal the message that was made last. A message is sealed once: -EINVAL without a new one. */
 int chunk_seal_message(struct chunk_sealer *s, const struct secret *key, struct sealed_chunk *out,
 		       const uint8_t **stored);

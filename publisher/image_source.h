@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * An image to convert: found in a registry or an OCI layout, one platform chosen, manifest and config read and
- * checked against each other; Docker and OCI media types. */
+ * An image to convert: found in a registry or an OCI layout, one platform chosen, manifest and config read
+ * and checked against each other; Docker and OCI media types. */
 #ifndef COCOON_PUBLISHER_IMAGE_SOURCE_H
 #define COCOON_PUBLISHER_IMAGE_SOURCE_H
 
@@ -15,10 +15,10 @@
 
 struct image_source;
 
-/* `remote` says how registries are spoken to (borrowed). -ENOENT no such image or platform; -EUCLEAN, -ENOTSUP,
- * -EBADMSG not a valid image. */
-int image_source_open(struct image_source **out, const struct reference *ref, const struct oci_platform *platform,
-		      const struct remote *remote, struct err *e);
+/* `remote` says how registries are spoken to (borrowed). -ENOENT no such image or platform; -EUCLEAN,
+ * -ENOTSUP, -EBADMSG not a valid image. */
+int image_source_open(struct image_source **out, const struct reference *ref,
+		      const struct oci_platform *platform, const struct remote *remote, struct err *e);
 void image_source_close(struct image_source *s); /* NULL is fine */
 
 const struct oci_manifest *image_source_manifest(const struct image_source *s); /* an OCI_MANIFEST */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The index blob: takes the EROFS metadata as a stream, the sealed layers, the source's config and the start-up list, and
- * writes chunk table, hash tree, sealed metadata and descriptor (FORMAT.md §3 … §6). */
+ * The index blob: takes the EROFS metadata as a stream, the sealed layers, the source's config and the
+ * start-up list, and writes chunk table, hash tree, sealed metadata and descriptor (FORMAT.md §3 … §6). */
 #ifndef COCOON_PUBLISHER_INDEX_WRITER_H
 #define COCOON_PUBLISHER_INDEX_WRITER_H
 
@@ -20,7 +20,8 @@ struct index_inputs {
 	size_t n_layers;
 	const void *config; /* the source's OCI config */
 	size_t config_size;
-	const uint32_t *startup_blocks; /* image addresses, in blocks, in the order of need */
+	const uint32_t *startup_blocks; /* what is read first, in that order: blocks, counted from the first
+					   data block */
 	size_t n_startup;
 	const struct secret *image_key;
 };
@@ -39,8 +40,8 @@ int index_writer_new(struct index_writer **out, struct seal_pool *pool, int spoo
 /* The next bytes of the EROFS metadata, from block 0 on. */
 int index_writer_metadata(struct index_writer *w, const void *p, size_t n, struct err *e);
 /* All metadata came (a multiple of 4096 bytes): write the index blob to `fd` (empty, borrowed). */
-int index_writer_finish(struct index_writer *w, const struct index_inputs *in, int fd, struct index_result *out,
-			struct err *e);
+int index_writer_finish(struct index_writer *w, const struct index_inputs *in, int fd,
+			struct index_result *out, struct err *e);
 void index_writer_free(struct index_writer *w); /* wipes; NULL is fine */
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Chunks sealed on several threads, delivered in the order in which they came. One thread produces; it also runs the
- * results, from inside seal_pool_submit() and seal_pool_drain(). Memory is bounded by the number of chunks under way. */
+ * Chunks sealed on several threads, delivered in the order in which they came. One thread produces; it also
+ * runs the results, from inside seal_pool_submit() and seal_pool_drain(). Memory is bounded by the number of
+ * chunks under way. */
 #ifndef COCOON_PUBLISHER_SEAL_POOL_H
 #define COCOON_PUBLISHER_SEAL_POOL_H
 
@@ -19,6 +20,8 @@ typedef int seal_result(void *arg, const struct sealed_chunk *chunk, const uint8
 
 int seal_pool_new(struct seal_pool **out, unsigned n_threads, const struct seal_options *o, struct err *e);
 void seal_pool_free(struct seal_pool *p); /* drops what is under way; wipes; NULL is fine */
+
+const struct seal_options *seal_pool_options(const struct seal_pool *p);
 
 /* Keys come from `prk` and results go to `result` from here on; nothing may be under way. */
 void seal_pool_begin(struct seal_pool *p, const struct secret *prk, seal_result *result, void *arg);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One source layer after sealing: its data blob, and what the index must know of it. Made by layer_sink_finish(). */
+ * One source layer after sealing: its data blob, and what the index must know of it. Made by
+ * layer_sink_finish(). */
 #ifndef COCOON_PUBLISHER_SEALED_LAYER_H
 #define COCOON_PUBLISHER_SEALED_LAYER_H
 
@@ -24,8 +25,8 @@ struct sealed_layer {
 
 void sealed_layer_deinit(struct sealed_layer *l); /* wipes; a zeroed struct is fine */
 
-/* A sink that appends the data blob to `fd` (empty, borrowed). `pool` and `cutter` are borrowed until the sink is
- * closed; one sink at a time uses a pool. */
+/* A sink that appends the data blob to `fd` (empty, borrowed). `pool` and `cutter` are borrowed until the
+ * sink is closed; one sink at a time uses a pool. */
 int layer_sink_open(struct layer_sink **out, int fd, struct seal_pool *pool, const struct secret *prk_domain,
 		    const struct cutter *cutter, struct err *e);
 /* All data came: seal what is left and give the result. */

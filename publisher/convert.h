@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A source image becomes a sealed image: layers read, merged and sealed, metadata written, keys wrapped,
+ * everything put in its place at the end. */
+#ifndef COCOON_PUBLISHER_CONVERT_H
+#define COCOON_PUBLISHER_CONVERT_H
+
+#include "proto/base/err.h"
+#include "proto/oci/manifest.h"
+#include "proto/oci/reference.h"
+#include "publisher/destination.h"
+#include "publisher/index_writer.h"
+#include "publisher/layer_reader.h"
+#include "publisher/public_config.h"
+#include "publisher/remote.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONVERT_MAX_RECIPIENTS 16
+
+struct convert_options {
+	struct reference from, to;
+	struct remote remote;
+	struct oci_platform platform;
+	const char *domain_file;			/* NULL: a secret for this image alone */
+	const char *image_key_file;			/* NULL: a key is made, for the recipients */
+	const char *recipients[CONVERT_MAX_RECIPIENTS]; /* public keys, in PEM files */
+	size_t n_recipients;
+	const char *startup_file; /* paths, one a line; NULL: none */
+	const char *mount_from;	  /* repository; NULL: none */
+	struct seal_options seal;
+	unsigned n_threads;
+	public_fields public_fields;
+	bool quiet; /* no progress bar */
+};
+
+struct convert_result {
+	struct digest source, manifest; /* of the manifests */
+	struct index_result index;
+	struct destination_stats stored;
+	struct layer_stats read; /* of all layers together */
+	uint64_t source_bytes;	 /* of the layers as they were stored */
+	uint32_t n_layers;
+	uint64_t duration_ms;
+};
+
+/* 0, or a negative errno with words; then nothing is left under the destination's name. */
+int convert(const struct convert_options *o, struct convert_result *out, struct err *e);
+
+#endif
