@@ -74,7 +74,7 @@ struct registry_body {
 };
 
 /* A body over an open file; borrows *fd. */
-struct registry_body registry_body_file(const int *fd, uint64_t size);
+struct registry_body registry_body_file(int *fd, uint64_t size);
 
 enum registry_push_answer { REGISTRY_PRESENT = 1, REGISTRY_MOUNTED = 2 };
 
