@@ -33,7 +33,7 @@ set -euo pipefail
 
 BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SOURCE_DIR=$(dirname "$BENCH")
-for library in cleanup packages link registry containerd; do
+for library in cleanup packages link registry containerd timed; do
 	# shellcheck source=/dev/null
 	. "$SOURCE_DIR/test/lib/$library.sh"
 done
@@ -125,7 +125,7 @@ settle() {
 
 # measure ROUND SYSTEM ROW: appends a line to the CSV.
 measure() {
-	local round=$1 system=$2 row=$3 start pulled first bytes requests log_size line status=0 fd
+	local round=$1 system=$2 row=$3 bytes requests log_size status=0
 
 	SKIP=
 	"${system}_reset" "$row" || {
@@ -133,37 +133,22 @@ measure() {
 		return 0
 	}
 	settle "$system"
-	bytes=$(link_bytes)
 	log_size=$(stat -c %s "$REGISTRY_LOG")
-	start=$EPOCHREALTIME
-	exec {fd}< <("${system}_cold_start" "$row" "bench-$round" 2>>"$WORK/$system-commands.log")
-	INTERRUPTIBLE_PID=$!
-	IFS= read -r -t 300 line <&"$fd" || line=
-	pulled=$EPOCHREALTIME
-	IFS= read -r -t 300 line <&"$fd" || line=
-	first=$EPOCHREALTIME
+	bytes=$(link_bytes)
+	timed_lines 2 300 "${system}_cold_start" "$row" "bench-$round" 2>>"$WORK/$system-commands.log" || status=1
 	bytes=$(($(link_bytes) - bytes))
 	requests=$(registry_traffic "$log_size")
-	requests=${requests#* }
-	if [ "$line" != "$EXPECTED" ]; then
-		stop_tree "$INTERRUPTIBLE_PID"
+	timed_end 10 || status=1
+	if [ "$status" != 0 ] || [ "${LINE_TEXT[1]}" != "$EXPECTED" ]; then
 		status=1
-	else
-		wait "$INTERRUPTIBLE_PID" || status=$?
-	fi
-	INTERRUPTIBLE_PID=
-	exec {fd}<&-
-	if [ "$status" != 0 ]; then
 		skip_row "$row" "no first output: $(tail -n 1 "$WORK/$system-commands.log")"
 	fi
 	"${system}_clean" "$row" || {
-		skip_row "$row" "$SKIP"
+		skip_row "$row" "${SKIP:-clean failed}"
 		return 0
 	}
 	[ "$status" = 0 ] || return 0
-	awk -v row="$row" -v round="$round" -v start="$start" -v pulled="$pulled" -v first="$first" \
-		-v bytes="$bytes" -v requests="$requests" \
-		'BEGIN { printf "%s,%d,%.3f,%.3f,%d,%d\n", row, round, pulled - start, first - start, bytes, requests }' |
+	echo "$row,$round,${LINE_SECONDS[0]},${LINE_SECONDS[1]},$bytes,${requests#* }" |
 		tee -a "$OUT/first-output.csv" >&2
 }
 

@@ -33,6 +33,8 @@ cocoon_prepare() {
 		SKIP="cocoon convert failed: $(tail -n 1 "$WORK/convert-images.log")"
 		return 1
 	}
+	# A mount outlives the daemon, by design; it is taken down after it.
+	at_exit unmount_below "$WORK/cocoon"
 	cocoon_daemon_start
 }
 

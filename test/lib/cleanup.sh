@@ -12,6 +12,7 @@
 #   stop_daemon PID [SIGNAL]       SIGTERM, then SIGKILL after 10 s; waits
 #   wait_socket PATH|HOST:PORT [SECONDS] [PID]
 #   interruptible CMD…             a command that may take long
+#   unmount_below DIR              every mount below it
 #   netns_add NAME                 a network namespace; its real name is in $STARTED_NETNS
 #
 # KEEP_WORK=1 in the environment leaves the work directory (not its mounts and
@@ -206,6 +207,16 @@ free_port() {
 		socket_accepts "127.0.0.1:$port" || break
 	done
 	echo "$port"
+}
+
+# Deepest first; what is busy or dead is detached.
+unmount_below() {
+	local mountpoint
+
+	awk -v mark="$1/" 'index($5, mark) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
+		while read -r mountpoint; do
+			umount "$mountpoint" 2>/dev/null || umount -l "$mountpoint"
+		done
 }
 
 netns_add() {

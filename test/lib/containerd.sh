@@ -93,7 +93,7 @@ containerd_stop_tasks() {
 			containerd_stop_bundle "$dir" "$bundle" "$address"
 		fi
 	done
-	containerd_unmount "$dir"
+	unmount_below "$dir"
 }
 
 # The shim first, or it would see its container die and report that to nobody;
@@ -110,16 +110,6 @@ containerd_stop_bundle() {
 	if [ -s "$bundle/address" ]; then
 		rm -f "$(sed 's,^unix://,,' "$bundle/address")"
 	fi
-}
-
-# Deepest first: a container's rootfs, then what a dead snapshotter has left.
-containerd_unmount() {
-	local mountpoint
-
-	awk -v mark="$1/" 'index($5, mark) == 1 { print $5 }' /proc/self/mountinfo | sort -r |
-		while read -r mountpoint; do
-			umount "$mountpoint" 2>/dev/null || umount -l "$mountpoint"
-		done
 }
 
 # The shims that serve the containerd at this address.

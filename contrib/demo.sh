@@ -1,0 +1,252 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Watch a container start from an encrypted, lazily streamed image. Run as root
+# on Debian 12:
+#
+#   contrib/demo.sh [IMAGE [COMMAND…]]
+#
+# IMAGE is a reference (registry/repo:tag) or oci:DIR[:tag]; without it a Debian
+# with python3 and numpy is made. COMMAND defaults to the image's own. Nothing
+# outside a temporary directory is touched, except that missing Debian packages
+# are installed; whatever happens, all is cleaned up at the end. With COCOON_BIN=DIR
+# in the environment the programs there are used instead of building them.
+#
+# There are two sides, with a registry and a containerd each: `plain`, where the
+# image is as it was, for comparison, and `host`, the untrusted machine that
+# must learn nothing. Everything of the host is below $WORK/host, and all of it
+# is searched.
+set -euo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+for library in cleanup packages registry containerd build timed; do
+	# shellcheck source=/dev/null
+	. "$HERE/test/lib/$library.sh"
+done
+
+case ${1:-} in
+-h | --help)
+	sed -n '3,14s/^# \{0,1\}//p' "$0"
+	exit
+	;;
+esac
+[ "$(id -u)" = 0 ] || {
+	echo "demo.sh: run it as root" >&2
+	exit 1
+}
+
+IMAGE=${1:-}
+shift || true
+COMMAND=("$@")
+if [ -z "$IMAGE" ]; then
+	COMMAND=(python3 -c 'import json, numpy; print("ok")')
+fi
+
+step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+fail() {
+	echo "demo.sh: $*" >&2
+	exit 1
+}
+
+# quietly LOG CMD…: its output goes to LOG and is shown only when it fails.
+quietly() {
+	local log=$1
+	shift
+
+	interruptible "$@" >>"$log" 2>&1 || {
+		tail -n 30 "$log" >&2
+		fail "this failed: $*"
+	}
+}
+
+# --- what the programs of this project are told ---------------------------------
+
+SEALED_REPO=demo/image
+
+host_config() {
+	cat <<-END
+		registry:
+		  plain_http: [ "$HOST_REGISTRY" ]
+		local:
+		  image_key: "$WORK/keys/image.key"
+	END
+}
+
+host_start() {
+	host_config >"$WORK/host/cocoon.yaml"
+	# A mount outlives the daemon, by design; it is taken down after it.
+	at_exit unmount_below "$WORK/host/cocoon"
+	start_daemon host/cocoon "$COCOON_BIN/cocoon-snapshotter" --config "$WORK/host/cocoon.yaml" \
+		--address "$WORK/host/cocoon.sock" --root "$WORK/host/cocoon"
+	COCOON_PID=$STARTED_PID
+	CHUNK_SOCKET=$WORK/host/cocoon/chunks.sock
+	wait_socket "$WORK/host/cocoon.sock" 20 "$COCOON_PID" || fail "$(tail -n 5 "$WORK/host/cocoon.log")"
+}
+
+seal() {
+	quietly "$WORK/publisher.log" "$COCOON_BIN/cocoon" keygen image "$WORK/keys/image.key"
+	quietly "$WORK/publisher.log" "$COCOON_BIN/cocoon" convert --plain-http \
+		--image-key "$WORK/keys/image.key" "$PLAIN_REF" "$SEALED_REF"
+}
+
+pull_and_run_sealed() {
+	"$COCOON_BIN/cocoon" pull --plain-http --address "$CONTAINERD_ADDRESS" "$SEALED_REF" >&2
+	container_run cocoon "$SEALED_REF" demo "${COMMAND[@]}"
+}
+
+# Mounts the sealed image as a guest would, the host reached at the socket $1.
+guest_mount() {
+	"$COCOON_BIN/cocoon" mount --key "file:$WORK/keys/image.key" --host "unix:$1" "$SEALED_REF" "$2"
+}
+
+# --- the plain side ------------------------------------------------------------
+
+pull_and_run_plain() {
+	ctr images pull --plain-http "$PLAIN_REF" >&2
+	container_run overlayfs "$PLAIN_REF" demo "${COMMAND[@]}"
+}
+
+# first_output NAME FUNCTION: seconds until the first line; the page cache is empty.
+first_output() {
+	local name=$1
+
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	cat "$COCOON_BIN"/* /usr/bin/{containerd,containerd-shim-runc-v2,ctr,docker-registry} /usr/sbin/runc >/dev/null
+	ctr version >/dev/null
+	timed_lines 1 300 "$2" 2>"$WORK/$name.run.log" || {
+		tail -n 5 "$WORK/$name.run.log" >&2
+		fail "the $name container printed nothing"
+	}
+	echo "  ${LINE_SECONDS[0]} s until: ${LINE_TEXT[0]}"
+}
+
+# An image from elsewhere is copied as it is and gets one more layer, with the canary.
+make_source() {
+	local source=$WORK/source
+
+	if [ -z "$IMAGE" ]; then
+		echo "  Debian, python3 and numpy from Debian's packages; this takes a few minutes"
+		quietly "$WORK/source.log" "$HERE/test/images/make.py" debian "$source"
+	else
+		case $IMAGE in
+		oci:* | docker://* | docker-archive:*) ;;
+		*) IMAGE=docker://$IMAGE ;;
+		esac
+		quietly "$WORK/source.log" skopeo --insecure-policy copy --quiet "$IMAGE" "oci:$source:latest"
+	fi
+	mkdir "$WORK/layer"
+	CANARY=$("$HERE/test/lib/search.py" make "$WORK/layer/canary")
+	tar -C "$WORK/layer" -cf "$WORK/layer.tar" canary
+	quietly "$WORK/source.log" umoci raw add-layer --image "$source:latest" "$WORK/layer.tar"
+	quietly "$WORK/source.log" umoci config --image "$source:latest" \
+		--config.env "CANARY=$CANARY" --config.label "canary=$CANARY"
+}
+
+# --- the search ----------------------------------------------------------------
+
+# search WHAT EXPECTED WHERE…: one line of the table.
+search() {
+	local what=$1 expected=$2 verdict bytes detail line
+	shift 2
+
+	line=$("$HERE/test/lib/search.py" find "$WORK/layer/canary" "$@" || true)
+	verdict=$(cut -f1 <<<"$line" | sort -u | tr '\n' ' ')
+	bytes=$(awk -F'\t' '{ sum += $3 } END { printf "%.1f", sum / 1e6 }' <<<"$line")
+	detail=$(awk -F'\t' '$4 != "" { print $4; exit }' <<<"$line")
+	case $expected:$verdict in
+	clean:'clean ') verdict="clean" ;;
+	found:*FOUND*) verdict="found, as it must be" detail='' ;;
+	*) verdict="NOT AS IT MUST BE: $verdict" FAILED=1 ;;
+	esac
+	printf '  %-52s %9s MB  %s %s\n' "$what" "$bytes" "$verdict" "$detail"
+}
+
+# --- the demonstration -----------------------------------------------------------
+
+step "Packages"
+need_packages build run image
+
+work_dir demo
+# Nothing of the publisher's may fall into a directory that others read.
+umask 077
+mkdir -p "$WORK"/{plain,host,keys,guest}
+FAILED=0
+
+if [ -z "${COCOON_BIN:-}" ]; then
+	step "Building"
+	build_programs "$WORK/build" || {
+		tail -n 30 "$WORK/build.log" >&2
+		fail "the build failed"
+	}
+fi
+
+step "Making the image"
+make_source
+
+step "Starting registries, containerd and cocoon-snapshotter"
+registry_start plain/registry
+PLAIN_REF=$REGISTRY/$SEALED_REPO:plain
+registry_push "oci:$WORK/source:latest" "$SEALED_REPO:plain"
+PLAIN_SIZE=$(registry_image_size "$SEALED_REPO:plain")
+
+registry_start host/registry
+HOST_REGISTRY=$REGISTRY HOST_REGISTRY_PID=$REGISTRY_PID HOST_REGISTRY_LOG=$REGISTRY_LOG
+SEALED_REF=$HOST_REGISTRY/$SEALED_REPO:sealed
+
+step "Sealing and pushing"
+seal
+SEALED_SIZE=$(registry_image_size "$SEALED_REPO:sealed")
+echo "  $((PLAIN_SIZE / 1000000)) MB plain, $((SEALED_SIZE / 1000000)) MB sealed"
+
+step "Through overlayfs: everything is fetched and unpacked first"
+containerd_start plain/containerd
+first_output plain pull_and_run_plain
+PLAIN_SECONDS=${LINE_SECONDS[0]}
+timed_end 3 || true
+
+step "Through cocoon: sealed, streamed"
+host_start
+start_daemon host/record-grpc "$HERE/test/lib/record.py" "$WORK/host/grpc.sock" "$WORK/host/cocoon.sock" "$WORK/host/traffic-grpc"
+wait_socket "$WORK/host/grpc.sock"
+containerd_start host/containerd "cocoon=$WORK/host/grpc.sock"
+HOST_CONTAINERD_PID=$CONTAINERD_PID
+log_size=$(stat -c %s "$HOST_REGISTRY_LOG")
+first_output cocoon pull_and_run_sealed
+COCOON_SECONDS=${LINE_SECONDS[0]}
+REGISTRY_LOG=$HOST_REGISTRY_LOG
+STREAMED=$(registry_traffic "$log_size")
+STREAMED=${STREAMED% *}
+timed_end 3 || true
+
+step "As a guest: every file is read through a socket that is recorded"
+start_daemon host/record-chunks "$HERE/test/lib/record.py" "$WORK/host/recorded.sock" "$CHUNK_SOCKET" "$WORK/host/traffic-chunks"
+wait_socket "$WORK/host/recorded.sock"
+quietly "$WORK/guest.log" guest_mount "$WORK/host/recorded.sock" "$WORK/guest"
+at_exit umount "$WORK/guest"
+interruptible find "$WORK/guest" -xdev -type f -exec cat {} + >/dev/null
+cmp "$WORK/guest/canary/random.bin" "$WORK/layer/canary/random.bin" || FAILED=1
+
+step "Looking for the canary ($CANARY and 1 MiB of random bytes)"
+search "what the guest sees" found "$WORK/guest/canary"
+search "the plain host's unpacked image" found "$WORK/plain/containerd/root"
+search "the host's chunk cache and state" clean "$WORK/host/cocoon"
+search "the host's registry" clean "$WORK/host/registry"
+search "the host's containerd: content, snapshots" clean "$WORK/host/containerd"
+search "traffic on the chunk socket" clean "$WORK"/host/traffic-chunks.*
+search "traffic on the snapshotter's socket" clean "$WORK"/host/traffic-grpc.*
+search "the host's logs" clean "$WORK"/host/*.log "$WORK/cocoon.run.log"
+search "memory of cocoon-snapshotter" clean "pid:$COCOON_PID"
+search "memory of the host's docker-registry" clean "pid:$HOST_REGISTRY_PID"
+search "memory of the host's containerd" clean "pid:$HOST_CONTAINERD_PID"
+
+step "Result"
+awk -v plain="$PLAIN_SECONDS" -v cocoon="$COCOON_SECONDS" -v plain_size="$PLAIN_SIZE" -v sealed_size="$SEALED_SIZE" \
+	-v streamed="$STREAMED" 'BEGIN {
+	printf "  %-34s %14s %14s\n", "", "overlayfs", "cocoon"
+	printf "  %-34s %12.2f s %12.2f s\n", "pull command to first output", plain, cocoon
+	printf "  %-34s %11.1f MB %11.1f MB\n", "image in the registry", plain_size / 1e6, sealed_size / 1e6
+	printf "  %-34s %11.1f MB %11.1f MB\n", "fetched until then", plain_size / 1e6, streamed / 1e6
+}'
+[ "$FAILED" = 0 ] || fail "something was not as it must be, see above"
+echo "  The canary is in the image and nowhere on the host."
