@@ -10,28 +10,31 @@
 #include "proto/format/format.h"
 #include "publisher/tree.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define EROFS_MAX_BLOCKS 0xfffffffeu /* of the whole image */
 
 struct erofs_plan {
-	struct tree *tree; /* borrowed; must not change any more */
-	uint8_t uuid[16];
-	uint32_t n_layers;
 	uint32_t layer_start[MAX_BLOBS]; /* first block of each layer's data */
 	uint32_t meta_blocks;
 	uint32_t blocks; /* all */
 	/* The writer's own: */
-	uint64_t inodes_end; /* bytes */
-	uint32_t dir_start;  /* first block of directories that are not inline */
-	int64_t build_time;  /* mtime of compact inodes */
+	struct tree *tree; /* borrowed */
+	uint8_t uuid[16];
+	uint64_t inodes_end; /* byte behind the last inode */
+	uint64_t n_inodes;
+	uint32_t dir_start; /* first block of what is not inline: large directories, long symlinks */
+	uint32_t dir_blocks;
+	int64_t build_time; /* mtime of compact inodes */
 	uint32_t build_nsec;
+	bool chunked; /* there are sparse files */
 };
 
-/* Give every inode its place. layer_blocks[i] is how many blocks the data of layer i has; uuid should depend
- * on the content only (the digest of the source, for example). -E2BIG when the image would be over
- * EROFS_MAX_BLOCKS. */
+/* Give every inode its place; the tree must not change any more, and has one plan at a time. layer_blocks[i]
+ * is how many blocks the data of layer i has; uuid should depend on the content only (the digest of the
+ * source, for example). -E2BIG when the image would be over EROFS_MAX_BLOCKS. */
 int erofs_plan(struct erofs_plan *out, struct tree *t, const uint64_t *layer_blocks, uint32_t n_layers,
 	       const uint8_t uuid[static 16], struct err *e);
 

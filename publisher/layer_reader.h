@@ -32,8 +32,7 @@ struct layer_stats {
 	uint64_t entries;	 /* of the tar, whiteouts included */
 	uint64_t tar_bytes;	 /* uncompressed */
 	uint64_t shared_files;	 /* regular files whose bytes were there already, in this layer or below */
-	uint64_t dropped_xattrs; /* names that no Linux file system outside can show: see FORMAT.md's
-				    publisher notes */
+	uint64_t dropped_xattrs; /* neither user, trusted, security nor an ACL; user.* where Linux has none */
 	uint64_t overlay_xattrs; /* overlayfs' own, always dropped */
 };
 

@@ -31,6 +31,6 @@ struct tree_count tree_count(const struct tree *t);
  * the files passwd and group of directories called etc, up to TREE_KEEP_MAX bytes. Borrowed until the next
  * change of the tree. -ENOENT: no such file; -ENOTSUP: the file is there, its content was not kept. */
 #define TREE_KEEP_MAX (1u << 20)
-int tree_content(const struct tree *t, const char *path, const void **data, size_t *size);
+int tree_content(struct tree *t, const char *path, const void **data, size_t *size);
 
 #endif
