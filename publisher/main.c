@@ -22,7 +22,6 @@ static const struct {
 	{"verify", command_verify, "check every byte of a sealed image"},
 	{"export", command_export, "write the plaintext filesystem to a file"},
 	{"mount", command_mount, "mount a sealed image"},
-	{"pull", command_pull, "let containerd have a sealed image, lazily"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

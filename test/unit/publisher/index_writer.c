@@ -129,9 +129,10 @@ static void fixture_close(struct source *s)
 static const struct source_ops fixture_ops = {fixture_open, fixture_read_index, fixture_read_chunks, fixture_close};
 
 static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-		    const struct digest *descriptor_digest, struct err *e)
+		    const struct descriptor *descriptor, const struct digest *descriptor_digest, struct err *e)
 {
 	(void)manifest;
+	(void)descriptor;
 	(void)descriptor_digest;
 	(void)e;
 	*key = *(const struct secret *)arg;
