@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A sealed image in memory, made straight from FORMAT.md with OpenSSL and zstd and none of the project's own
+ * format or key code: a second opinion on the format, for tests only. Aborts when anything fails. */
+#ifndef COCOON_TEST_SEAL_FIXTURE_H
+#define COCOON_TEST_SEAL_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct blob {
+	uint8_t *data;
+	size_t size;
+};
+
+struct sealed {
+	uint8_t image_key[32];
+	uint8_t descriptor[256];
+	char *manifest;
+	uint32_t n_blobs; /* the index is the last */
+	struct blob blobs[128];
+	uint32_t n_chunks, n_meta_chunks;
+};
+
+struct seal_options {
+	uint32_t max_chunk_size; /* 0: 1 MiB */
+	uint32_t cut;		 /* plaintext of every chunk but the last: a multiple of 4096. 0: 64 KiB */
+	uint32_t meta_size;    /* the image's first bytes, sealed as metadata: a multiple of 4096; 0: 4096 */
+	uint32_t page_extents; /* of one map page. 0: 1000 */
+	uint32_t n_data_blobs; /* 0: 1 */
+	uint32_t padding;      /* zeros behind every payload */
+	bool raw;	       /* do not compress */
+	const char *config;    /* NULL: "{}" */
+	bool startup;	       /* list every data chunk, the last first */
+};
+
+/* `size` is a multiple of 4096. */
+void seal(struct sealed *out, const uint8_t *image, size_t size, const struct seal_options *options);
+void seal_free(struct sealed *s);
+
+/* Seal message `m` under `key` as a chunk is sealed: n + 16 bytes to `out`. */
+void seal_message(uint8_t *out, const uint8_t *m, size_t n, const uint8_t key[static 32]);
+
+#endif
