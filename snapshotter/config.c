@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * libcyaml reads the file against a schema into structs of its own; they are moved into the daemon's. It
+ * tells what is wrong through its log, innermost place first: the message and the first place with a line are
+ * kept. */
+#include "snapshotter/config.h"
+
+#include "proto/base/bytes.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/io.h"
+
+#include <cyaml/cyaml.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define MAX_FILE (256u << 10)
+#define MAX_TEXT 4096
+#define MAX_ENTRIES 64
+#define DEFAULT_CACHE (20ull << 30)
+
+/* The file ------------------------------------------------------------------------------------------------
+ */
+
+struct file_chunks {
+	char *socket;
+	uint32_t vsock_port;
+	uint64_t cache_max_bytes;
+};
+
+struct file_metrics {
+	char *address;
+};
+
+struct file {
+	char *address, *root;
+	struct file_chunks *chunks;
+	struct config_registry *registry;
+	struct config_local *local;
+	struct file_metrics *metrics;
+};
+
+#define OPTIONAL_TEXT(key, type, member)                                                                     \
+	CYAML_FIELD_STRING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, 1, MAX_TEXT)
+#define OPTIONAL_GROUP(key, type, member, fields)                                                            \
+	CYAML_FIELD_MAPPING_PTR(key, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, type, member, fields)
+#define OPTIONAL_NUMBER(key, type, member) CYAML_FIELD_UINT(key, CYAML_FLAG_OPTIONAL, type, member)
+
+static const cyaml_schema_value_t text_entry = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
+
+static const cyaml_schema_field_t chunks_fields[] = {
+	OPTIONAL_TEXT("socket", struct file_chunks, socket),
+	OPTIONAL_NUMBER("vsock_port", struct file_chunks, vsock_port),
+	OPTIONAL_NUMBER("cache_max_bytes", struct file_chunks, cache_max_bytes), CYAML_FIELD_END};
+
+static const cyaml_schema_field_t registry_fields[] = {
+	OPTIONAL_TEXT("ca_file", struct config_registry, ca_file),
+	OPTIONAL_TEXT("docker_config", struct config_registry, docker_config),
+	CYAML_FIELD_SEQUENCE_COUNT("plain_http", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+				   struct config_registry, plain_http, n_plain_http, &text_entry, 0,
+				   MAX_ENTRIES),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t local_fields[] = {
+	OPTIONAL_TEXT("guestfs", struct config_local, guestfs),
+	OPTIONAL_TEXT("front", struct config_local, front),
+	CYAML_FIELD_SEQUENCE_COUNT("keys", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_local,
+				   keys, n_keys, &text_entry, 0, MAX_ENTRIES),
+	OPTIONAL_NUMBER("cache_bytes", struct config_local, cache_bytes),
+	OPTIONAL_NUMBER("timeout_seconds", struct config_local, timeout_seconds),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t metrics_fields[] = {OPTIONAL_TEXT("address", struct file_metrics, address),
+						      CYAML_FIELD_END};
+
+static const cyaml_schema_field_t file_fields[] = {
+	OPTIONAL_TEXT("address", struct file, address),
+	OPTIONAL_TEXT("root", struct file, root),
+	OPTIONAL_GROUP("chunks", struct file, chunks, chunks_fields),
+	OPTIONAL_GROUP("registry", struct file, registry, registry_fields),
+	OPTIONAL_GROUP("local", struct file, local, local_fields),
+	OPTIONAL_GROUP("metrics", struct file, metrics, metrics_fields),
+	CYAML_FIELD_END};
+
+static const cyaml_schema_value_t file_schema = {
+	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields)};
+
+/* What libcyaml says --------------------------------------------------------------------------------------
+ */
+
+struct words {
+	char what[256], where[128];
+};
+
+__attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void *ctx, const char *format,
+							 va_list args)
+{
+	struct words *w = ctx;
+	char line[256];
+
+	if (level < CYAML_LOG_ERROR || vsnprintf(line, sizeof(line), format, args) < 0)
+		return;
+	line[strcspn(line, "\n")] = '\0';
+	if (strstr(line, "line:") && !w->where[0])
+		(void)snprintf(w->where, sizeof(w->where), "%s", line + strspn(line, " "));
+	else if (!w->what[0] && !strstr(line, "Backtrace"))
+		(void)snprintf(w->what, sizeof(w->what), "%s", line);
+}
+
+static cyaml_config_t settings_for(struct words *words)
+{
+	return (cyaml_config_t){.log_fn = listen,
+				.log_ctx = words,
+				.mem_fn = cyaml_mem,
+				.log_level = CYAML_LOG_ERROR,
+				.flags = CYAML_CFG_NO_ALIAS};
+}
+
+static int read_file(struct file **out, const char *path, struct err *e)
+{
+	struct words words = {"", ""};
+	cyaml_config_t settings = settings_for(&words);
+	cleanup_buf struct buf text;
+	cyaml_data_t *data = NULL;
+	cyaml_err_t failure;
+	int r;
+
+	buf_init(&text, MAX_FILE);
+	r = file_read(AT_FDCWD, path, &text, e);
+	if (r < 0)
+		return r;
+	failure = cyaml_load_data(text.data, text.size, &settings, &file_schema, &data, NULL);
+	if (failure != CYAML_OK)
+		return err_set(e, -EINVAL, "%s: %s%s%s%s", path,
+			       words.what[0] ? words.what : cyaml_strerror(failure),
+			       words.where[0] ? " (" : "", words.where, words.where[0] ? ")" : "");
+	*out = (struct file *)data;
+	return 0;
+}
+
+/* cyaml_mem is realloc and free, so what it allocated may change its owner. */
+static void take(char **to, char **from)
+{
+	if (*from) {
+		free(*to);
+		*to = take_ptr(*from);
+	}
+}
+
+static void take_list(char ***to, unsigned *n_to, char ***from, unsigned *n_from)
+{
+	*to = take_ptr(*from);
+	*n_to = *n_from;
+	*n_from = 0;
+}
+
+static void take_file(struct config *c, struct file *f)
+{
+	take(&c->address, &f->address);
+	take(&c->root, &f->root);
+	if (f->chunks) {
+		take(&c->chunk_socket, &f->chunks->socket);
+		c->vsock_port = f->chunks->vsock_port;
+		if (f->chunks->cache_max_bytes)
+			c->cache_max_bytes = f->chunks->cache_max_bytes;
+	}
+	if (f->registry) {
+		take(&c->registry.ca_file, &f->registry->ca_file);
+		take(&c->registry.docker_config, &f->registry->docker_config);
+		take_list(&c->registry.plain_http, &c->registry.n_plain_http, &f->registry->plain_http,
+			  &f->registry->n_plain_http);
+	}
+	if (f->local) {
+		take(&c->local.guestfs, &f->local->guestfs);
+		take(&c->local.front, &f->local->front);
+		take_list(&c->local.keys, &c->local.n_keys, &f->local->keys, &f->local->n_keys);
+		c->local.cache_bytes = f->local->cache_bytes;
+		if (f->local->timeout_seconds)
+			c->local.timeout_seconds = f->local->timeout_seconds;
+	}
+	if (f->metrics)
+		take(&c->metrics, &f->metrics->address);
+}
+
+/* The configuration ---------------------------------------------------------------------------------------
+ */
+
+int config_set(char **field, const char *value)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return -ENOMEM;
+	free(*field);
+	*field = copy;
+	return 0;
+}
+
+static int set_defaults(struct config *c)
+{
+	int r = config_set(&c->address, "/run/cocoon/snapshotter.sock");
+
+	if (r == 0)
+		r = config_set(&c->root, "/var/lib/cocoon");
+	if (r == 0)
+		r = config_set(&c->chunk_socket, "/run/cocoon/chunks.sock");
+	if (r == 0)
+		r = config_set(&c->local.guestfs, "cocoon-guestfs");
+	if (r == 0)
+		r = config_set(&c->local.front, "auto");
+	c->cache_max_bytes = DEFAULT_CACHE;
+	c->local.timeout_seconds = 60;
+	return r;
+}
+
+static int check(const struct config *c, const char *path, struct err *e)
+{
+	const char *front = c->local.front;
+
+	if (*c->root != '/')
+		return err_set(e, -EINVAL, "%s: root %.256s is not an absolute path", path, c->root);
+	if (*c->chunk_socket != '/')
+		return err_set(e, -EINVAL, "%s: chunks.socket %.256s is not an absolute path", path,
+			       c->chunk_socket);
+	if (strcmp(front, "auto") != 0 && strcmp(front, "block") != 0 && strcmp(front, "tree") != 0)
+		return err_set(e, -EINVAL, "%s: local.front is auto, block or tree, not %.64s", path, front);
+	if (c->local.timeout_seconds > 3600)
+		return err_set(e, -EINVAL, "%s: local.timeout_seconds is at most 3600", path);
+	return 0;
+}
+
+int config_load(struct config *out, const char *path, struct err *e)
+{
+	struct config c = {0};
+	struct file *f = NULL;
+	int r = set_defaults(&c);
+
+	if (r == 0 && path)
+		r = read_file(&f, path, e);
+	if (f) {
+		struct words words = {"", ""};
+		cyaml_config_t settings = settings_for(&words);
+
+		take_file(&c, f);
+		(void)cyaml_free(&settings, &file_schema, (cyaml_data_t *)f, 0);
+		r = check(&c, path, e);
+	}
+	if (r < 0) {
+		config_deinit(&c);
+		return r;
+	}
+	*out = c;
+	return 0;
+}
+
+static void free_list(char **list, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
+void config_deinit(struct config *c)
+{
+	free(c->address);
+	free(c->root);
+	free(c->chunk_socket);
+	free(c->registry.ca_file);
+	free(c->registry.docker_config);
+	free_list(c->registry.plain_http, c->registry.n_plain_http);
+	free(c->local.guestfs);
+	free(c->local.front);
+	free_list(c->local.keys, c->local.n_keys);
+	free(c->metrics);
+	*c = (struct config){0};
+}

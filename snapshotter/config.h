@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The daemon's configuration: a YAML file, every field optional, unknown fields and wrong types refused with
+ * their line. What is not in the file has the default that contrib/cocoon-snapshotter.yaml shows. */
+#ifndef COCOON_SNAPSHOTTER_CONFIG_H
+#define COCOON_SNAPSHOTTER_CONFIG_H
+
+#include "proto/base/err.h"
+
+#include <stdint.h>
+
+struct config_registry {
+	char *ca_file, *docker_config; /* NULL when not given */
+	char **plain_http;
+	unsigned n_plain_http;
+};
+
+struct config_local {
+	char *guestfs, *front;
+	char **keys;
+	unsigned n_keys;
+	uint64_t cache_bytes;
+	unsigned timeout_seconds;
+};
+
+/* Strings are owned by the struct; those with a default are never NULL. */
+struct config {
+	char *address, *root;
+	char *chunk_socket;
+	uint32_t vsock_port; /* 0: no vsock */
+	uint64_t cache_max_bytes;
+	struct config_registry registry;
+	struct config_local local;
+	char *metrics; /* HOST:PORT, or NULL */
+};
+
+/* The defaults alone, when path is NULL. -EINVAL with the file's name and line. config_deinit() it. */
+int config_load(struct config *out, const char *path, struct err *e);
+/* Replace a string that came from the file by one of the command line. */
+int config_set(char **field, const char *value);
+void config_deinit(struct config *c);
+
+#endif
