@@ -343,7 +343,7 @@ static int chunk_answer(void *arg, enum wire_status status, const uint8_t *paylo
 		return r;
 	q->asked[k] = false;
 	if (status != WIRE_OK) {
-		r = status_result(status);
+		r = err_set(e, status_result(status), "the host says: %s", failure.words);
 		if (r < 0) /* otherwise it stays pending */
 			settle(q, k, NULL, r);
 	} else if (stored_size != q->places[q->pending[k]].entry.stored_size) {

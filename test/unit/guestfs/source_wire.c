@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The wire's guest side against hosts that break, lie, stall and come back. */
+#include "guestfs/source_wire.h"
+#include "guestfs/image.h"
+#include "seal_fixture.h"
+#include "wire_host.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE (2u << 20)
+
+struct world {
+	char directory[64], path[80], address[96];
+	uint8_t *plain;
+	struct sealed sealed;
+	struct wire_host host;
+};
+
+static struct world w;
+
+static void set_up(void)
+{
+	uint32_t x = 99;
+
+	(void)snprintf(w.directory, sizeof(w.directory), "/tmp/cocoon-wire-XXXXXX");
+	cr_assert(mkdtemp(w.directory));
+	(void)snprintf(w.path, sizeof(w.path), "%s/s", w.directory);
+	(void)snprintf(w.address, sizeof(w.address), "unix:%s", w.path);
+	w.plain = malloc(SIZE);
+	cr_assert(w.plain);
+	for (size_t i = 0; i < SIZE; i++) {
+		x = x * 1664525 + 1013904223;
+		w.plain[i] = (uint8_t)(x >> 28);
+	}
+	seal(&w.sealed, w.plain, SIZE, &(struct seal_options){.cut = 16384, .n_data_blobs = 3});
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
+static void tear_down(void)
+{
+	wire_host_stop(&w.host);
+	seal_free(&w.sealed);
+	free(w.plain);
+	(void)unlink(w.path);
+	(void)rmdir(w.directory);
+}
+
+TestSuite(source_wire, .init = set_up, .fini = tear_down, .timeout = 120);
+
+static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
+		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
+{
+	(void)arg;
+	(void)manifest;
+	(void)descriptor;
+	(void)digest;
+	(void)e;
+	memcpy(key->bytes, w.sealed.image_key, SECRET_SIZE);
+	return 0;
+}
+
+static int try_open(struct image **out, const char *reference, unsigned int timeout_ms, struct err *e)
+{
+	struct reference ref;
+	struct source *s;
+	int r;
+
+	cr_assert_eq(reference_parse(&ref, reference, e), 0);
+	r = source_wire_new(&s,
+			    &(struct source_wire_options){
+				    .address = w.address, .reference = &ref, .timeout_ms = timeout_ms},
+			    e);
+	cr_assert_eq(r, 0, "%s", e->text);
+	r = image_open(out, s, &(struct image_options){.find_key = find_key, .cache_bytes = 65536}, e);
+	if (r < 0)
+		s->ops->close(s);
+	return r;
+}
+
+static struct image *must_open(unsigned int timeout_ms)
+{
+	struct image *i = NULL;
+	struct err e = {""};
+	int r = try_open(&i, "localhost:5000/a/b:tag", timeout_ms, &e);
+
+	cr_assert_eq(r, 0, "%d: %s", r, e.text);
+	return i;
+}
+
+static int read_all(struct image *i, struct err *e)
+{
+	uint8_t got[65536];
+	int r = 0;
+
+	for (size_t at = 0; at < SIZE && r == 0; at += sizeof(got)) {
+		r = image_pread(i, got, sizeof(got), at, e);
+		if (r == 0)
+			cr_assert_eq(memcmp(got, w.plain + at, sizeof(got)), 0);
+	}
+	return r;
+}
+
+static void must_read_all(struct image *i)
+{
+	struct err e = {""};
+	int r = read_all(i, &e);
+
+	cr_assert_eq(r, 0, "%d: %s", r, e.text);
+}
+
+Test(source_wire, reads_an_image)
+{
+	struct image *i = must_open(0);
+
+	must_read_all(i);
+	cr_assert_eq(w.host.connections, 1);
+	cr_assert_str_eq(w.host.opened, "localhost:5000/a/b:tag");
+	image_close(i);
+}
+
+Test(source_wire, comes_back_after_a_break_and_asks_by_digest)
+{
+	struct image *i = must_open(0);
+	char text[DIGEST_TEXT_SIZE], want[200];
+
+	for (int k = 0; k < 5; k++) {
+		wire_host_break(&w.host);
+		must_read_all(i);
+	}
+	cr_assert_geq(w.host.opens, 5);
+	(void)snprintf(want, sizeof(want), "localhost:5000/a/b@%s",
+		       digest_text(image_manifest_digest(i), text));
+	cr_assert_str_eq(w.host.opened, want);
+	image_close(i);
+}
+
+Test(source_wire, waits_for_a_host_that_restarts)
+{
+	struct image *i = must_open(0);
+
+	wire_host_stop(&w.host);
+	(void)unlink(w.path);
+	{
+		struct err e = {""};
+		uint8_t byte;
+		struct image *no = NULL;
+
+		/* but a mount says at once that nobody is there */
+		cr_assert_eq(try_open(&no, "localhost:5000/a/b", 0, &e), -ENOENT, "%s", e.text);
+		(void)byte;
+	}
+	if (fork() == 0) {
+		/* back in a moment, from another process: this one only waits */
+		(void)usleep(300000);
+		wire_host_start(&w.host, &w.sealed, w.path);
+		(void)usleep(5000000);
+		_exit(0);
+	}
+	must_read_all(i);
+	image_close(i);
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
+Test(source_wire, refuses_another_image_under_the_same_digest)
+{
+	struct image *i = must_open(2000);
+	struct sealed other;
+	struct err e = {""};
+
+	seal(&other, w.plain, SIZE, &(struct seal_options){0});
+	w.host.other = &other;
+	wire_host_break(&w.host);
+	cr_assert_eq(read_all(i, &e), -EBADMSG, "%s", e.text);
+	w.host.other = NULL;
+	must_read_all(i);
+	image_close(i);
+	seal_free(&other);
+}
+
+Test(source_wire, asks_a_busy_host_again)
+{
+	struct image *i = must_open(0);
+
+	w.host.busy = 7;
+	must_read_all(i);
+	cr_assert_eq(w.host.busy, 0);
+	image_close(i);
+}
+
+static size_t say_not_found(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	(void)arg;
+	(void)serial;
+	if (type == WIRE_CHUNKS) {
+		frame->data[6] = WIRE_NOT_FOUND;
+		put_le32(frame->data, 8);
+		frame->size = 24;
+	}
+	return frame->size;
+}
+
+Test(source_wire, a_host_that_lacks_a_chunk_fails_the_read_at_once)
+{
+	struct image *i = must_open(0);
+	struct err e = {""};
+
+	w.host.tamper = say_not_found;
+	cr_assert_lt(read_all(i, &e), 0);
+	w.host.tamper = NULL;
+	must_read_all(i);
+	image_close(i);
+}
+
+/* Ways to break the wire's rules in the n-th answer. */
+enum trick {
+	CUT,
+	HUGE_SIZE,
+	LARGER,
+	UNKNOWN_TYPE,
+	WRONG_TYPE,
+	UNKNOWN_STATUS,
+	ID_ZERO,
+	ID_WRONG,
+	TWICE,
+	OTHER_CHUNK,
+	NOISE,
+	N_TRICKS
+};
+
+struct plan {
+	enum trick trick;
+	unsigned int when; /* which answer */
+	size_t cut;
+};
+
+static size_t play(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	struct plan *p = arg;
+
+	(void)type;
+	if (serial != p->when)
+		return frame->size;
+	switch (p->trick) {
+	case CUT:
+		return p->cut < frame->size ? p->cut : frame->size - 1;
+	case HUGE_SIZE:
+		put_le32(frame->data, 0xffffffff);
+		break;
+	case LARGER:
+		buf_zero(frame, WIRE_MAX_PAYLOAD - (frame->size - WIRE_HEADER_SIZE));
+		put_le32(frame->data, WIRE_MAX_PAYLOAD);
+		break;
+	case UNKNOWN_TYPE:
+		put_le16(frame->data + 4, 9);
+		break;
+	case WRONG_TYPE:
+		put_le16(frame->data + 4, frame->data[4] == WIRE_CHUNKS ? WIRE_INDEX : WIRE_CHUNKS);
+		break;
+	case UNKNOWN_STATUS:
+		put_le16(frame->data + 6, 77);
+		break;
+	case ID_ZERO:
+		put_le64(frame->data + 8, 0);
+		break;
+	case ID_WRONG:
+		put_le64(frame->data + 8, get_le64(frame->data + 8) + 1000);
+		break;
+	case TWICE: {
+		size_t n = frame->size;
+		uint8_t *copy = malloc(n);
+
+		cr_assert(copy);
+		memcpy(copy, frame->data, n);
+		buf_put(frame, copy, n);
+		free(copy);
+		break;
+	}
+	case OTHER_CHUNK:
+		put_le32(frame->data + 16, get_le32(frame->data + 16) ^ 0x4000);
+		break;
+	case NOISE:
+		memcpy(frame->data, "HTTP/1.1 400 Bad", 16);
+		break;
+	case N_TRICKS:
+		break;
+	}
+	return frame->size;
+}
+
+Test(source_wire, survives_every_trick_after_the_mount)
+{
+	for (int trick = 0; trick < N_TRICKS; trick++) {
+		struct image *i = must_open(0);
+		struct plan p = {.trick = (enum trick)trick, .cut = (size_t)trick * 5};
+
+		w.host.arg = &p;
+		p.when = atomic_load(&w.host.answers) + 3;
+		w.host.tamper = play;
+		must_read_all(i);
+		cr_assert_gt(w.host.answers, p.when);
+		w.host.tamper = NULL;
+		image_close(i);
+	}
+}
+
+Test(source_wire, is_cut_at_every_byte_of_an_answer)
+{
+	struct image *i = must_open(0);
+	struct plan p = {.trick = CUT};
+
+	w.host.arg = &p;
+	for (p.cut = 0; p.cut < 60; p.cut++) {
+		p.when = atomic_load(&w.host.answers);
+		w.host.tamper = play;
+		must_read_all(i);
+		w.host.tamper = NULL;
+	}
+	image_close(i);
+}
+
+Test(source_wire, a_mount_is_refused_for_every_trick)
+{
+	/* HELLO, OPEN, INDEX, and the root chunk; a connection that breaks after OPEN is made again */
+	for (unsigned int when = 0; when < 2; when++) {
+		for (int trick = 0; trick < N_TRICKS; trick++) {
+			struct plan p = {.trick = (enum trick)trick, .when = when};
+			struct image *i = NULL;
+			struct err e = {""};
+			int r;
+
+			if (trick == TWICE && when == 1)
+				continue; /* the second is an answer to nothing, noticed later */
+			w.host.arg = &p;
+			w.host.answers = 0;
+			w.host.tamper = play;
+			r = try_open(&i, "localhost:5000/a/b", 3000, &e);
+			if (trick == OTHER_CHUNK && when == 1) {
+				cr_assert_eq(r, 0); /* a handle is any number; the next request finds out */
+			} else if (!(trick == TWICE && when == 0)) {
+				cr_assert_lt(r, 0, "%d %d", when, trick);
+			}
+			image_close(i);
+			w.host.tamper = NULL;
+		}
+	}
+}
+
+static size_t stall(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	(void)serial;
+	if (type == WIRE_CHUNKS && atomic_load((atomic_bool *)arg)) {
+		(void)usleep(900000);
+		return 10;
+	}
+	return frame->size;
+}
+
+Test(source_wire, a_stalling_host_costs_the_deadline_and_no_more)
+{
+	struct image *i = must_open(500);
+	static atomic_bool on = true;
+	struct timespec a, b;
+	struct err e = {""};
+
+	w.host.arg = &on;
+	w.host.tamper = stall;
+	(void)clock_gettime(CLOCK_MONOTONIC, &a);
+	cr_assert_eq(read_all(i, &e), -ETIMEDOUT, "%s", e.text);
+	(void)clock_gettime(CLOCK_MONOTONIC, &b);
+	cr_assert_lt(b.tv_sec - a.tv_sec, 3);
+	on = false;
+	must_read_all(i);
+	image_close(i);
+}
+
+struct reader {
+	struct image *i;
+	unsigned int seed;
+};
+
+static void *random_reads(void *arg)
+{
+	struct reader *r = arg;
+	uint8_t got[50000];
+
+	for (int k = 0; k < 100; k++) {
+		size_t n = (size_t)rand_r(&r->seed) % sizeof(got), at = (size_t)rand_r(&r->seed) % (SIZE - n);
+		struct err e = {""};
+		int x = image_pread(r->i, got, n, at, &e);
+
+		cr_assert_eq(x, 0, "%d: %s", x, e.text);
+		cr_assert_eq(memcmp(got, w.plain + at, n), 0);
+	}
+	return NULL;
+}
+
+Test(source_wire, many_readers_while_the_connection_breaks)
+{
+	struct image *i = must_open(0);
+	struct reader r[6];
+	pthread_t t[6];
+
+	for (unsigned int k = 0; k < 6; k++) {
+		r[k] = (struct reader){i, k};
+		cr_assert_eq(pthread_create(&t[k], NULL, random_reads, &r[k]), 0);
+	}
+	for (int k = 0; k < 20; k++) {
+		(void)usleep(5000);
+		wire_host_break(&w.host);
+	}
+	for (int k = 0; k < 6; k++)
+		pthread_join(t[k], NULL);
+	image_close(i);
+}
+
+Test(source_wire, refuses_addresses_and_references_it_cannot_ask_for)
+{
+	struct reference layout = {.layout = true}, good;
+	struct source *s = NULL;
+	struct err e = {""};
+
+	cr_assert_eq(reference_parse(&good, "localhost:5000/a", &e), 0);
+	cr_assert_eq(source_wire_new(
+			     &s, &(struct source_wire_options){.address = "tcp:1", .reference = &good}, &e),
+		     -EINVAL);
+	cr_assert_eq(
+		source_wire_new(&s, &(struct source_wire_options){.address = w.address, .reference = &layout},
+				&e),
+		-EINVAL);
+	cr_assert_null(s);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A host that serves one sealed image in memory over WIRE.md, honestly or not, for tests of the guest's side.
+ */
+#ifndef COCOON_TEST_WIRE_HOST_H
+#define COCOON_TEST_WIRE_HOST_H
+
+#include "proto/base/bytes.h"
+#include "proto/wire/wire.h"
+#include "seal_fixture.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+struct wire_host {
+	const struct sealed *image;
+	/* What to do with an answer frame before it is sent (header and payload are encoded): change it, or
+	 * return how many of its bytes to send before the connection is closed; its size for all. NULL:
+	 * honest. */
+	size_t (*tamper)(void *arg, enum wire_type type, unsigned int serial, struct buf *frame);
+	void *arg;
+	const struct sealed *_Atomic other; /* what is opened instead, when set */
+	atomic_uint busy;		    /* so many chunk answers are BUSY first */
+	atomic_uint connections, opens, chunk_requests, answers;
+	char opened[WIRE_MAX_REFERENCE + 1]; /* the last reference */
+	/* private */
+	int listener;
+	atomic_bool stop;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	int fds[64];
+	pthread_t threads[256];
+	unsigned int n_threads;
+};
+
+/* Listen on unix socket `path`. Aborts on failure. */
+void wire_host_start(struct wire_host *h, const struct sealed *image, const char *path);
+void wire_host_break(struct wire_host *h); /* close every connection, go on listening */
+void wire_host_stop(struct wire_host *h);
+
+#endif
