@@ -2,14 +2,12 @@
  * Three lines: BEGIN with the kind, the secret in base64, END with the kind. Nothing else is a key file. */
 #include "crypto/keyfile.h"
 #include "proto/base/base64.h"
-#include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MAX_FILE 256 /* the text is shorter */
 #define MAX_LINE 64  /* the BEGIN and END lines are shorter */
@@ -82,22 +80,9 @@ int keyfile_read(struct secret *out, const char *path, const char *kind, struct 
 int keyfile_write(const struct secret *s, const char *path, const char *kind, struct err *e)
 {
 	cleanup_buf struct buf text = {.max = MAX_FILE, .secret = true};
-	cleanup_close int fd = -1;
-	int r;
 
 	keyfile_encode(&text, s, kind);
 	if (buf_failed(&text))
 		return err_set(e, -ENOMEM, "%s: out of memory", path);
-	/* O_EXCL and not a rename: a key that exists is never replaced, not even in a race */
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_errno(e, -errno, "%s", path);
-	r = write_full(fd, text.data, text.size);
-	if (r == 0 && fsync(fd) < 0)
-		r = -errno;
-	if (r < 0) {
-		(void)unlink(path);
-		return err_errno(e, r, "%s", path);
-	}
-	return 0;
+	return file_create(AT_FDCWD, path, text.data, text.size, 0600, e);
 }

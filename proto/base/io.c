@@ -149,6 +149,21 @@ int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mo
 	return 0;
 }
 
+int file_create(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e)
+{
+	cleanup_close int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int r;
+
+	if (fd < 0)
+		return err_errno(e, -errno, "%s", path);
+	r = file_fill(fd, p, n, mode);
+	if (r < 0) {
+		(void)unlinkat(dirfd, path, 0);
+		return err_errno(e, r, "%s", path);
+	}
+	return 0;
+}
+
 int make_directories(const char *path, struct err *e)
 {
 	char part[PATH_MAX];

@@ -140,6 +140,24 @@ Test(io, file_write_replaces_whole_files_and_leaves_nothing_else)
 	cr_assert_eq(file_write(AT_FDCWD, scratch_path("no/where"), "new", 3, 0644, &e), -ENOENT);
 }
 
+Test(io, file_create_never_replaces)
+{
+	cleanup_buf struct buf b = {.max = 10};
+	struct stat st;
+	struct err e;
+
+	cr_assert_eq(file_create(AT_FDCWD, scratch_path("f"), "old", 3, 0640, &e), 0, "%s", e.text);
+	cr_assert_eq(file_create(AT_FDCWD, scratch_path("f"), "new", 3, 0640, &e), -EEXIST);
+	cr_assert_eq(file_read(AT_FDCWD, scratch_path("f"), &b, &e), 0);
+	cr_assert_eq(memcmp(b.data, "old", 3), 0);
+	cr_assert_eq(stat(scratch_path("f"), &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0640);
+	cr_assert_eq(symlink("nowhere", scratch_path("link")), 0);
+	cr_assert_eq(file_create(AT_FDCWD, scratch_path("link"), "new", 3, 0640, &e), -EEXIST,
+		     "follows no link");
+	cr_assert_eq(count_entries(), 2);
+}
+
 Test(io, file_write_is_relative_to_a_directory)
 {
 	int dirfd = open(scratch, O_RDONLY | O_DIRECTORY);
