@@ -9,7 +9,9 @@
 #include "proto/base/io.h"
 
 #include <cyaml/cyaml.h>
+#include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_FILE (256u << 10)
@@ -199,9 +201,7 @@ static int set_defaults(struct config *c)
 	int r = config_set(&c->address, "/run/cocoon/snapshotter.sock");
 
 	if (r == 0)
-		r = config_set(&c->root, "/var/lib/cocoon");
-	if (r == 0)
-		r = config_set(&c->chunk_socket, "/run/cocoon/chunks.sock");
+		r = config_set(&c->root, CONFIG_DEFAULT_ROOT);
 	if (r == 0)
 		r = config_set(&c->local.guestfs, "cocoon-guestfs");
 	if (r == 0)
@@ -217,7 +217,7 @@ static int check(const struct config *c, const char *path, struct err *e)
 
 	if (*c->root != '/')
 		return err_set(e, -EINVAL, "%s: root %.256s is not an absolute path", path, c->root);
-	if (*c->chunk_socket != '/')
+	if (c->chunk_socket && *c->chunk_socket != '/')
 		return err_set(e, -EINVAL, "%s: chunks.socket %.256s is not an absolute path", path,
 			       c->chunk_socket);
 	if (strcmp(front, "auto") != 0 && strcmp(front, "block") != 0 && strcmp(front, "tree") != 0)
@@ -248,6 +248,20 @@ int config_load(struct config *out, const char *path, struct err *e)
 		return r;
 	}
 	*out = c;
+	return 0;
+}
+
+int config_complete(struct config *c)
+{
+	if (c->chunk_socket)
+		return 0;
+	/* The place that guests know, or one for each root: several daemons on a host do not meet. */
+	if (strcmp(c->root, CONFIG_DEFAULT_ROOT) == 0)
+		return config_set(&c->chunk_socket, "/run/cocoon/chunks.sock");
+	if (asprintf(&c->chunk_socket, "%s/chunks.sock", c->root) < 0) {
+		c->chunk_socket = NULL;
+		return -ENOMEM;
+	}
 	return 0;
 }
 

@@ -22,10 +22,12 @@ struct config_local {
 	unsigned timeout_seconds;
 };
 
+#define CONFIG_DEFAULT_ROOT "/var/lib/cocoon"
+
 /* Strings are owned by the struct; those with a default are never NULL. */
 struct config {
 	char *address, *root;
-	char *chunk_socket;
+	char *chunk_socket;  /* never NULL after config_complete() */
 	uint32_t vsock_port; /* 0: no vsock */
 	uint64_t cache_max_bytes;
 	struct config_registry registry;
@@ -37,6 +39,8 @@ struct config {
 int config_load(struct config *out, const char *path, struct err *e);
 /* Replace a string that came from the file by one of the command line. */
 int config_set(char **field, const char *value);
+/* Fill in what follows from other fields, once those are final. */
+int config_complete(struct config *c);
 void config_deinit(struct config *c);
 
 #endif

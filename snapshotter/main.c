@@ -127,7 +127,7 @@ static int load_config(struct config *c, const struct options *o, struct err *e)
 		if (r == 0)
 			r = config_set(&c->root, absolute);
 	}
-	return r;
+	return r == 0 ? config_complete(c) : r;
 }
 
 /* One daemon for one root. */
