@@ -81,7 +81,7 @@ int aead_open_with(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n
 	else if (EVP_DecryptFinal_ex(a->ctx, out + n, &done) != 1)
 		r = -EBADMSG;
 	(void)EVP_CIPHER_CTX_reset(a->ctx);
-	if (r < 0)
+	if (r < 0 && n > 0)
 		explicit_bzero(out, n);
 	return r;
 }
