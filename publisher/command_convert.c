@@ -38,7 +38,7 @@ static const char help[] =
 	"                       platform, numeric user, layer digests\n"
 	"  --startup FILE       paths, one a line, that a guest should fetch ahead of need\n"
 	"  --level N            zstd level, 1 to 19 (3)\n"
-	"  --pad none|padme     hide chunk sizes up to a few bits (none)\n"
+	"  --pad none|padme     hide all but the first bits of chunk sizes, for 2 % more bytes (padme)\n"
 	"  --threads N          threads that seal (one for each processor)\n"
 	"\n"
 	"Registry and output:\n" REMOTE_HELP
@@ -192,7 +192,7 @@ static int check_options(const struct convert_options *o, struct err *e)
 int command_convert(int argc, char **argv)
 {
 	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	struct convert_options o = {.seal = {.level = DEFAULT_LEVEL, .padding = PADDING_NONE}};
+	struct convert_options o = {.seal = {.level = DEFAULT_LEVEL, .padding = PADDING_PADME}};
 	struct convert_result result;
 	struct err e = {{0}};
 	bool json = false;

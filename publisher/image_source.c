@@ -3,6 +3,7 @@
 #include "publisher/image_source.h"
 #include "proto/base/cleanup.h"
 #include "proto/format/format.h"
+#include "publisher/config_check.h"
 #include "publisher/layer_reader.h"
 #include "publisher/repository.h"
 
@@ -19,10 +20,14 @@ struct image_source {
 
 static int read_config(struct image_source *s, struct err *e)
 {
-	int r = repository_read(s->repository, &s->manifest.config, &s->config_json, e);
+	int r = config_media_type_check(s->manifest.config.media_type, e);
 
 	if (r == 0)
+		r = repository_read(s->repository, &s->manifest.config, &s->config_json, e);
+	if (r == 0)
 		r = oci_config_decode(&s->config, s->config_json.data, s->config_json.size, e);
+	if (r == 0)
+		r = config_check(s->config_json.data, s->config_json.size, e);
 	if (r < 0)
 		return err_prefix(e, r, "config");
 	if (s->config.n_diff_ids != s->manifest.n_layers)

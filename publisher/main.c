@@ -22,6 +22,7 @@ static const struct {
 	{"verify", command_verify, "check every byte of a sealed image"},
 	{"export", command_export, "write the plaintext filesystem to a file"},
 	{"mount", command_mount, "mount a sealed image"},
+	{"pull", command_pull, "give a sealed image to containerd"},
 };
 
 #define N_COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -59,6 +59,8 @@ static int open_layout(struct repository *r, struct err *e)
 		x = oci_manifest_decode(&r->index, index.data, index.size, e);
 	if (x == 0 && r->index.kind != OCI_INDEX)
 		x = err_set(e, -EUCLEAN, "%s is no index", LAYOUT_INDEX);
+	if (x == -ENOENT)
+		x = -EUCLEAN;
 	return x < 0 ? err_prefix(e, x, "%s is not an OCI layout", r->ref.path) : 0;
 }
 
@@ -116,6 +118,8 @@ static int open_blob(const struct repository *r, const struct oci_blob *blob, st
 		openat(r->dir, layout_blob_path(&blob->digest, path), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
+	if (fd < 0 && errno == ENOENT)
+		return err_set(e, -EUCLEAN, "%s is missing", path);
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_errno(e, -errno, "%s", path);
 	if (!S_ISREG(st.st_mode) || (uint64_t)st.st_size != blob->size)
@@ -205,6 +209,16 @@ int repository_stream(struct repository *r, const struct oci_blob *blob, struct 
 	return fd < 0 ? fd : blob_stream_file(out, fd, e);
 }
 
+/* Several images of one name need platforms to be told apart. */
+static int choose_platform(const struct oci_manifest *named, const struct oci_platform *platform,
+			   const struct oci_entry **out, struct err *e)
+{
+	for (uint32_t i = 0; i < named->n_entries; i++)
+		if (!named->entries[i].platform.os[0])
+			return err_set(e, -EUCLEAN, "their platforms do not tell them apart");
+	return oci_index_choose(out, named, platform, e);
+}
+
 /* The entry of index.json that the tag names: without a tag the only one; several of one name are told apart
  * by platform. */
 static int choose_entry(const struct repository *r, const struct oci_platform *platform, struct oci_blob *out,
@@ -225,7 +239,7 @@ static int choose_entry(const struct repository *r, const struct oci_platform *p
 	if (named.n_entries == 0)
 		x = err_set(e, -ENOENT, "%s has no image%s%s", r->ref.path, tag[0] ? " named " : "", tag);
 	else if (named.n_entries > 1)
-		x = oci_index_choose(&chosen, &named, platform, e);
+		x = choose_platform(&named, platform, &chosen, e);
 	if (x == 0)
 		*out = chosen->blob;
 	else if (named.n_entries > 1)
@@ -256,6 +270,17 @@ static int decode(struct oci_manifest *out, const struct buf *json, const struct
 	return x;
 }
 
+static bool is_document(const char *media_type)
+{
+	static const char *const types[] = {OCI_TYPE_MANIFEST, OCI_TYPE_INDEX, DOCKER_TYPE_MANIFEST,
+					    DOCKER_TYPE_LIST};
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
+		if (strcmp(media_type, types[i]) == 0)
+			return true;
+	return false;
+}
+
 /* A manifest or index by digest. */
 static int read_document(struct repository *r, const struct oci_blob *blob, struct buf *json,
 			 struct digest *digest, struct err *e)
@@ -264,6 +289,8 @@ static int read_document(struct repository *r, const struct oci_blob *blob, stru
 	int x;
 
 	json->size = 0;
+	if (!is_document(blob->media_type))
+		return err_set(e, -ENOTSUP, "%s is neither a manifest nor an index", blob->media_type);
 	if (!r->client) {
 		*digest = blob->digest;
 		return repository_read(r, blob, json, e);

@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# cocoon convert and what it promises: the same data blobs at each run and number of threads, shared blobs of images that
+# share layers, no key with two messages, little that is public, nothing left of what failed. That the tree comes out
+# as it went in is fidelity.sh's business.
+# Environment: COCOON_BIN (programs), COCOON_BUILD (build directory; for key-once).
+set -euo pipefail
+
+test=$(cd "$(dirname "$0")/.." && pwd)
+# shellcheck source=test/lib/cleanup.sh
+. "$test/lib/cleanup.sh"
+# shellcheck source=test/lib/registry.sh
+. "$test/lib/registry.sh"
+: "${COCOON_BIN:?directory of the programs}"
+cocoon=$COCOON_BIN/cocoon
+
+work_dir convert
+cd "$WORK"
+
+fail() {
+	echo "FAILED $*" >&2
+	exit 1
+}
+
+# digests LAYOUT: of the data blobs, the index left out
+digests() {
+	local manifest
+	manifest=$(jq -r '.manifests[0].digest' "$1/index.json")
+	jq -r '.layers[:-1][].digest' "$1/blobs/sha256/${manifest#sha256:}"
+}
+
+# index_of LAYOUT: the path of the index blob
+index_of() {
+	local manifest digest
+	manifest=$(jq -r '.manifests[0].digest' "$1/index.json")
+	digest=$(jq -r '.layers[-1].digest' "$1/blobs/sha256/${manifest#sha256:}")
+	echo "$1/blobs/sha256/${digest#sha256:}"
+}
+
+seal() {
+	"$cocoon" convert --quiet --domain domain --recipient guest.pub "$@"
+}
+
+"$cocoon" keygen domain domain
+"$cocoon" keygen domain other-domain
+"$cocoon" keygen recipient guest
+"$cocoon" keygen recipient stranger
+"$cocoon" keygen image image.key
+! "$cocoon" keygen image image.key 2>/dev/null || fail "keygen: replaced a key"
+for name in torture layers60 empty sparse-gnu; do
+	"$test/images/make.py" "$name" "$name" >/dev/null
+done
+
+# --- determinism -----------------------------------------------------------------------------------
+for name in torture layers60; do
+	seal --threads 1 "oci:$name" "oci:$name.a"
+	seal --threads 2 "oci:$name" "oci:$name.b"
+	seal --threads 7 "oci:$name" "oci:$name.c"
+	cmp <(digests "$name.a") <(digests "$name.b") || fail "$name: blobs depend on threads"
+	cmp <(digests "$name.a") <(digests "$name.c") || fail "$name: blobs depend on threads"
+	! cmp -s "$(index_of "$name.a")" "$(index_of "$name.b")" || fail "$name: two images with one index"
+done
+"$cocoon" convert --quiet --domain other-domain --recipient guest.pub oci:layers60 oci:foreign
+[ -z "$(comm -12 <(digests foreign | sort -u) <(digests layers60.a | sort -u) |
+	grep -v e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855)" ] ||
+	fail "two domains share a blob"
+
+# --- one layer changed: the others are shared ------------------------------------------------------
+python3 - "$test/images" layers60 changed <<'END'
+import hashlib, json, os, shutil, sys
+_, _, source, target = sys.argv
+shutil.copytree(source, target)
+def load(digest):
+    return json.load(open(f"{target}/blobs/sha256/{digest[7:]}"))
+def store(data):
+    digest = hashlib.sha256(data).hexdigest()
+    open(f"{target}/blobs/sha256/{digest}", "wb").write(data)
+    return "sha256:" + digest
+index = json.load(open(f"{target}/index.json"))
+manifest = load(index["manifests"][0]["digest"])
+config = load(manifest["config"]["digest"])
+tar = bytes(10240)
+manifest["layers"][-1] = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": store(tar), "size": len(tar)}
+config["rootfs"]["diff_ids"][-1] = manifest["layers"][-1]["digest"]
+data = json.dumps(config).encode()
+manifest["config"] |= {"digest": store(data), "size": len(data)}
+data = json.dumps(manifest).encode()
+index["manifests"][0] |= {"digest": store(data), "size": len(data)}
+json.dump(index, open(f"{target}/index.json", "w"))
+END
+for name in changed empty; do
+	seal "oci:$name" "oci:$name.a"
+done
+[ "$(comm -12 <(digests changed.a | sort) <(digests layers60.a | sort) | wc -l)" -ge 59 ] ||
+	fail "an image with one changed layer shares too little"
+
+# --- keys ------------------------------------------------------------------------------------------
+seal --image-key image.key oci:empty oci:keyed
+"$cocoon" verify --quiet --key file:image.key oci:keyed || fail "verify with the image key"
+"$cocoon" verify --quiet --key recipient:guest oci:keyed || fail "verify with the recipient's key"
+"$cocoon" verify --quiet --key recipient:stranger oci:keyed 2>/dev/null && fail "opened with a stranger's key"
+"$cocoon" inspect oci:torture.a | grep -q '^descriptor  sha256:' || fail inspect
+"$cocoon" inspect --json --key recipient:guest oci:torture.a | jq -e '.config.rootfs.diff_ids | length == 6' >/dev/null ||
+	fail "inspect: the sealed config"
+"$COCOON_BUILD"/publisher/key-once domain image.key torture layers60 sparse-gnu || fail "a key met two messages"
+
+# --- what is public --------------------------------------------------------------------------------
+config() {
+	local manifest digest
+	manifest=$(jq -r '.manifests[0].digest' "$1/index.json")
+	digest=$(jq -r '.config.digest' "$1/blobs/sha256/${manifest#sha256:}")
+	cat "$1/blobs/sha256/${digest#sha256:}"
+}
+[ "$(config torture.a | jq -c '[keys, (.config | keys)]')" = '[["architecture","config","os","rootfs"],["User"]]' ] ||
+	fail "the public config says too much: $(config torture.a)"
+seal --public all oci:torture oci:public
+config public | jq -e '.config.Env and .history' >/dev/null || fail "--public all"
+
+# --- a registry: push, share, mount ----------------------------------------------------------------
+registry_start registry tls auth
+remote=(--ca "$REGISTRY_CA" --authfile "$REGISTRY_AUTHFILE")
+registry_push oci:layers60:latest plain/layers60:1
+seal "${remote[@]}" "$REGISTRY/plain/layers60:1" "$REGISTRY/sealed/layers60:1"
+"$cocoon" convert --json --domain domain --recipient guest.pub "${remote[@]}" oci:changed "$REGISTRY/sealed/layers60:2" >push.json
+jq -e '.blobs_present >= 57' push.json >/dev/null || fail "pushed what the registry has: $(cat push.json)"
+"$cocoon" convert --json --domain domain --recipient guest.pub "${remote[@]}" --mount-from sealed/layers60 \
+	oci:changed "$REGISTRY/sealed/elsewhere:1" >push.json
+jq -e '.blobs_present >= 57' push.json >/dev/null || fail "nothing was mounted: $(cat push.json)"
+"$cocoon" verify --quiet --key recipient:guest "${remote[@]}" "$REGISTRY/sealed/elsewhere:1" || fail "verify from a registry"
+skopeo copy --quiet --insecure-policy --preserve-digests --src-cert-dir "$(dirname "$REGISTRY_CA")" --src-authfile "$REGISTRY_AUTHFILE" \
+	"docker://$REGISTRY/sealed/layers60:1" oci:copied:latest
+"$cocoon" verify --quiet --key recipient:guest oci:copied || fail "verify of what skopeo copied"
+
+# --- refusals --------------------------------------------------------------------------------------
+"$test/images/make.py" malformed malformed >/dev/null
+mkdir refused
+refused=0
+while IFS=$'\t' read -r name tag platform where what; do
+	status=0
+	"$cocoon" convert --quiet --platform "$platform" --domain domain --recipient guest.pub \
+		"oci:malformed/$name:$tag" oci:refused/out >refused.log 2>&1 </dev/null || status=$?
+	case $status:$where in
+	3:* | 1:index) ;;
+	*) fail "$name ($what): status $status: $(cat refused.log)" ;;
+	esac
+	[ -s refused.log ] || fail "$name: no words"
+	[ -z "$(ls -A refused)" ] || fail "$name: left behind: $(ls -A refused)"
+	refused=$((refused + 1))
+done <malformed/cases.txt
+
+# an image that is there stays as it is when the next one fails
+cp -a torture.a kept
+"$cocoon" convert --quiet --domain domain --recipient guest.pub oci:malformed/layer-digest oci:kept 2>/dev/null && fail "took it"
+diff -r torture.a kept || fail "a failed conversion changed its destination"
+
+# --- interruption ----------------------------------------------------------------------------------
+for signal in TERM KILL; do
+	"$test/images/make.py" bigdir big >/dev/null
+	seal --level 19 --threads 1 oci:big oci:refused/out &
+	pid=$!
+	sleep 0.3
+	kill -"$signal" "$pid" 2>/dev/null || true
+	wait "$pid" 2>/dev/null && [ -d refused/out ] && rm -r refused/out
+	[ -z "$(ls -A refused)" ] || fail "SIG$signal left behind: $(ls -A refused)"
+done
+echo "ok: $refused malformed images refused"
