@@ -35,7 +35,8 @@ int chunk_server_start(struct chunk_server **out, const struct chunk_server_conf
 /* Serve one connected stream (owned from then on), for tests and for sockets that another program accepted.
  */
 int chunk_server_adopt(struct chunk_server *s, int fd);
-/* Closes listeners and connections, waits for their threads. NULL is fine. */
+/* Closes listeners and connections, waits for their threads; one that asks a registry at this moment delays
+ * it unless registry_client_stop() was called before. NULL is fine. */
 void chunk_server_stop(struct chunk_server *s);
 
 struct chunk_server_stats {

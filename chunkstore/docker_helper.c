@@ -2,6 +2,7 @@
  * Runs a credential helper with a deadline and takes a bounded answer. The answer is read into one allocation
  * and wiped. */
 #include "chunkstore/docker_helper.h"
+#include "chunkstore/clock.h"
 #include "chunkstore/secret_json.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
@@ -16,7 +17,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define MAX_ANSWER (2 * DOCKER_MAX_SECRET)
@@ -41,14 +41,6 @@ int docker_helper_decode(struct docker_login *out, const char *json, size_t size
 	}
 	*out = l;
 	return 0;
-}
-
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* Read to the end, into `to` of `room` bytes. The number of bytes; -E2BIG, -ETIMEDOUT, -errno. */

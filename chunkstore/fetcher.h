@@ -24,27 +24,31 @@ struct fetcher_options {
 	unsigned deadline_ms; /* a chunk that could not be begun within it fails with -EAGAIN; 0: 60,000 */
 };
 
-/* One chunk to fetch. The caller keeps it in place until `done` was called, which happens exactly once, from
- * a thread of the fetcher or from within fetcher_fetch(), with 0 when the chunk is in the cache now, else
- * with a negative errno of registry.h or chunk_cache.h, and words for a log (borrowed, never NULL). `done`
- * must not block. */
+/* One chunk to fetch. The caller keeps it in place until `done` was called or fetcher_cancel() returned.
+ * `done` is called at most once, from any thread and also from within fetcher_fetch(), under the fetcher's
+ * lock: it must not block, nor call the fetcher. `error` is 0 when the chunk is in the cache now, else a
+ * negative errno of registry.h or chunk_cache.h, with words for a log (borrowed, never NULL). */
 struct fetch {
 	struct digest blob;
 	struct chunk_entry entry;
 	bool ahead; /* nobody waits for it yet: after all others */
 	void (*done)(struct fetch *f, int error, const char *words);
 	/* the fetcher's own */
-	struct fetch *next_waiter;
+	struct flight *flight;
+	struct fetch *next;
 };
 
 /* All borrowed, and live longer. */
 int fetcher_open(struct fetcher **out, const struct fetcher_options *options,
 		 struct registry_client *registry, struct chunk_cache *cache, struct err *e);
-/* Fails what is open with -ECANCELED; the registry client was stopped before. NULL is fine. */
+/* Nobody waits any more; the registry client was stopped. NULL is fine. */
 void fetcher_close(struct fetcher *f);
 
 /* Start to fetch n chunks of one image from `origin`. Returns at once. */
 void fetcher_fetch(struct fetcher *f, struct origin *origin, struct fetch *const *fetches, size_t n);
+
+/* When it returns, `done` was called or never will be. What is under way goes on, for the cache. */
+void fetcher_cancel(struct fetcher *f, struct fetch *fetch);
 
 struct fetcher_stats {
 	uint64_t requests, bytes; /* ranged GETs, and what they brought, gaps included */

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #define MAX_IDLE 32
 #define MAX_HEADERS (128u << 10) /* of one answer */
@@ -42,14 +41,6 @@ struct running {
 	bool begun;
 	int error; /* of begin, sink, body, or a bound */
 };
-
-int64_t now_ms(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static CURLcode global_init;

@@ -75,7 +75,4 @@ int http_url_resolve(const char *base, const char *reference, char to[static HTT
 /* Append "name=value", escaped, to the URL's query. 0 or -EINVAL when it gets too long. */
 int http_url_add(char url[static HTTP_MAX_URL], const char *name, const char *value);
 
-/* Milliseconds of the monotonic clock. */
-int64_t now_ms(void);
-
 #endif

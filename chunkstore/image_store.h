@@ -7,6 +7,7 @@
 #ifndef COCOON_CHUNKSTORE_IMAGE_STORE_H
 #define COCOON_CHUNKSTORE_IMAGE_STORE_H
 
+#include "chunkstore/chunk_cache.h"
 #include "chunkstore/registry.h"
 #include "proto/base/bytes.h"
 #include "proto/base/err.h"
@@ -14,9 +15,10 @@
 #include "proto/format/descriptor.h"
 #include "proto/oci/manifest.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 
-#define IMAGE_MAX_PUBLIC (256ull << 20) /* table and tree that a host takes: some four million chunks */
+#define IMAGE_MAX_PUBLIC (128u << 20) /* table and tree that a host takes: some two million chunks */
 
 /* Immutable while referenced. */
 struct stored_image {
@@ -27,7 +29,8 @@ struct stored_image {
 	uint8_t descriptor_raw[DESCRIPTOR_SIZE];
 	struct descriptor descriptor;
 	uint64_t blob_sizes[MAX_BLOBS];
-	int index_fd; /* the public part of the index: descriptor.meta_offset bytes */
+	int index_fd;	  /* the public part of the index: descriptor.meta_offset bytes */
+	atomic_uint refs; /* the store's own */
 };
 
 struct image_store;
@@ -40,9 +43,10 @@ struct image_store_options {
 
 enum image_answer { IMAGE_NOT_SEALED = 1 };
 
-/* `registry` is borrowed and lives longer. -EBUSY when another process has the folder. */
+/* `registry` and `cache` are borrowed and live longer; metadata chunks that come along with an index are kept
+ * in the cache. -EBUSY when another process has the folder. */
 int image_store_open(struct image_store **out, const struct image_store_options *options,
-		     struct registry_client *registry, struct err *e);
+		     struct registry_client *registry, struct chunk_cache *cache, struct err *e);
 void image_store_close(struct image_store *s); /* all images were put back. NULL is fine */
 
 /* The image that `ref` names. By digest: from disk, or fetched once. By tag: the registry is asked which

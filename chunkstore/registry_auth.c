@@ -2,6 +2,7 @@
  * Logging in: basic authentication, and bearer tokens as Docker's token server gives them (distribution:
  * docs/spec/auth/token.md, oauth.md). A token is kept with the scope that it was asked for until shortly
  * before it expires. */
+#include "chunkstore/clock.h"
 #include "chunkstore/docker_config.h"
 #include "chunkstore/registry_call.h"
 #include "chunkstore/secret_json.h"

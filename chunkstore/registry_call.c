@@ -2,13 +2,13 @@
  * The life of a call: take the endpoint, then ask until there is an answer that is neither "speak without
  * TLS" nor "log in first" nor "look there". Each of these can happen only a few times. */
 #include "chunkstore/registry_call.h"
+#include "chunkstore/clock.h"
 #include "chunkstore/secret_json.h"
 #include "proto/base/cleanup.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define MAX_ENDPOINTS 128
 #define MAX_REDIRECTS 5
@@ -372,7 +372,7 @@ int registry_retry(struct registry_client *c, struct retry *retry, int r, const 
 	if (end > retry->since_ms + c->patience_ms)
 		return r;
 	retry->step++;
-	until = (struct timespec){end / 1000, end % 1000 * 1000000};
+	until = timespec_of_ms(end);
 	(void)pthread_mutex_lock(&c->lock);
 	while (!(stopped = http_pool_stopped(c->pool)) && now_ms() < end)
 		(void)pthread_cond_timedwait(&c->stop, &c->lock, &until);
