@@ -21,7 +21,7 @@ stargz_image() {
 # Conversion is done in another containerd, so that the measured one has never
 # seen the image.
 stargz_prepare() {
-	local measured=$CONTAINERD_ADDRESS measured_dir=$CONTAINERD_DIR target status=0
+	local entrypoint measured=$CONTAINERD_ADDRESS measured_dir=$CONTAINERD_DIR target status=0
 
 	STARGZ_DAEMON=$("$BENCH/peers/build.sh")/stargz-daemon || {
 		SKIP="stargz-daemon does not build"
@@ -36,9 +36,12 @@ stargz_prepare() {
 	} >>"$WORK/convert-images.log" 2>&1 || status=1
 	STARGZ_OPTIMIZED=
 	target=$(stargz_image stargz-optimized)
+	entrypoint=$(jq -cn '$ARGS.positional' --args -- "${COMMAND[@]}")
+	# It records what the command opens; a command that fails opens the wrong files.
 	if interruptible ctr-remote images optimize --oci --period 5 \
-		--entrypoint "$(jq -cn '$ARGS.positional' --args "${COMMAND[@]}")" --args '[]' \
+		--entrypoint "$entrypoint" --args '[]' \
 		"$SOURCE" "$target" >>"$WORK/convert-images.log" 2>&1 &&
+		! grep -q 'container exit with code [1-9]' "$WORK/convert-images.log" &&
 		ctr images push --plain-http "$target" >>"$WORK/convert-images.log" 2>&1; then
 		STARGZ_OPTIMIZED=1
 	fi
