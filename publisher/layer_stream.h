@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The tar inside a layer's stored bytes: pulled, held against the manifest's size and digest, decompressed by
- * libarchive's filters, held against the diff ID. Memory is bounded whatever the stream expands to. One
- * thread. */
+ * The tar inside a layer's stored bytes: pulled, held against the manifest's size and digest, decompressed,
+ * held against the diff ID. Memory is bounded whatever the stream expands to. One thread. */
 #ifndef COCOON_PUBLISHER_LAYER_STREAM_H
 #define COCOON_PUBLISHER_LAYER_STREAM_H
 

@@ -15,6 +15,7 @@
 
 #define MAX_NAME 255u /* XATTR_NAME_MAX, with the prefix */
 #define MAX_VALUE 65535u
+#define MAX_LIST 65536u /* XATTR_LIST_MAX: all names of an inode, each with its NUL */
 
 static const struct prefix {
 	const char *text;
@@ -42,6 +43,7 @@ struct attribute {
 struct collection {
 	struct attribute *list;
 	size_t n;
+	size_t list_size;
 	struct buf text; /* names and values */
 };
 
@@ -78,7 +80,8 @@ static int add(struct collection *c, enum source source, const struct tar_entry 
 		stats->dropped_xattrs++;
 		return 0;
 	}
-	if (n > MAX_NAME || value_size > MAX_VALUE)
+	c->list_size += n + 1;
+	if (n > MAX_NAME || value_size > MAX_VALUE || c->list_size > MAX_LIST)
 		return err_set(e, -ENOTSUP, "%s: attribute %.*s: more than Linux can show", entry->path,
 			       (int)(n < 64 ? n : 64), name);
 	skip = strlen(p->text);

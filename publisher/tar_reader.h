@@ -5,9 +5,8 @@
  * the container tools do, global PAX headers are passed over, links, devices and directories have no data
  * whatever their size field says.
  *
- * Not libarchive, which decompresses for us: its tar reader loses the sign of times between -1 s and 0, lets
- * a malformed PAX record pass with the same warning as a name outside of the locale, and an image must be
- * exactly its tar. */
+ * Not libarchive: it loses the sign of times between -1 s and 0, and lets a malformed PAX record pass with
+ * the same warning as a name outside of the locale. An image must be exactly its tar. */
 #ifndef COCOON_PUBLISHER_TAR_READER_H
 #define COCOON_PUBLISHER_TAR_READER_H
 

@@ -109,10 +109,10 @@ static void release(struct node *n)
 		free(n->sparse);
 }
 
-/* One name less; the inode goes with its last one. */
+/* One name less; the inode goes with its last one, a directory with the only one that it has. */
 static void unlink_node(struct tree *t, struct node *n)
 {
-	if (--n->nlink)
+	if (!node_is_dir(n) && --n->nlink)
 		return;
 	t->n_inodes--;
 	tree_forget(t, n);
