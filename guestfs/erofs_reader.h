@@ -26,6 +26,7 @@ struct erofs { /* the superblock, checked; the caller's storage */
 	void *arg;
 	uint64_t size;	      /* of the image; every address below it was checked */
 	uint64_t n_inodes;    /* as the superblock says: for statfs only */
+	uint64_t super_end;   /* of the superblock: no inode lies in front of it and behind its start */
 	uint64_t meta_start;  /* where nid 0 lies */
 	uint64_t xattr_start; /* where shared xattr 0 lies */
 	uint64_t root_nid;
@@ -88,6 +89,12 @@ int erofs_readdir(const struct erofs *fs, const struct erofs_inode *dir, uint64_
  */
 int erofs_lookup(const struct erofs *fs, const struct erofs_inode *dir, const char *name, size_t name_size,
 		 uint64_t *nid, uint8_t *type, struct err *e);
+
+/* Read the inode that an entry of `dir` names, as erofs_inode_read() does, and check that they fit: the same
+ * type, and a directory's
+ * ".." is `dir` (so no directory has two names and none is its own ancestor). */
+int erofs_child(const struct erofs *fs, const struct erofs_inode *dir, uint64_t nid, uint8_t type,
+		struct erofs_inode *out, struct err *e);
 
 /* Append every attribute's name with its prefix and a NUL to `to`; *size is what they need. -ERANGE when that
  * is more than `room`, unless room is 0. */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A FUSE session that runs in threads of its own and says when it has ended. */
+#ifndef COCOON_GUESTFS_FUSE_LOOP_H
+#define COCOON_GUESTFS_FUSE_LOOP_H
+
+#define FUSE_USE_VERSION 312
+
+#include "proto/base/err.h"
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#define FUSE_LOOP_MAX_READ 1048576u /* the kernel's limit of 256 pages */
+#define FUSE_LOOP_MAX_READ_TEXT "1048576"
+
+struct fuse_loop {
+	struct fuse_session *session; /* owned */
+	pthread_t thread;
+	int ended_fd; /* readable when the session has ended */
+};
+
+/* Run `session`, which is mounted or has its descriptor. Owned from then on, also on failure. */
+int fuse_loop_start(struct fuse_loop *l, struct fuse_session *session, struct err *e);
+
+/* Wait for the session's end; with `now` make it end. Unmounts what libfuse has mounted, and frees. */
+void fuse_loop_stop(struct fuse_loop *l, bool now);
+
+/* What both fronts want of the connection; for their init(). */
+void fuse_loop_init(struct fuse_conn_info *conn);
+
+#endif
