@@ -140,8 +140,10 @@ while IFS=$'\t' read -r name tag platform where what; do
 	status=0
 	"$cocoon" convert --quiet --platform "$platform" --domain domain --recipient guest.pub \
 		"oci:malformed/$name:$tag" oci:refused/out >refused.log 2>&1 </dev/null || status=$?
-	case $status:$where in
-	3:* | 1:index) ;;
+	case $status:$where:$name in
+	3:* | 1:index:*) ;;
+	# as containerd does: symlinks on the way are followed inside the image
+	0:tree:parent-is-symlink*) rm -r refused/out && continue ;;
 	*) fail "$name ($what): status $status: $(cat refused.log)" ;;
 	esac
 	[ -s refused.log ] || fail "$name: no words"
@@ -155,13 +157,13 @@ cp -a torture.a kept
 diff -r torture.a kept || fail "a failed conversion changed its destination"
 
 # --- interruption ----------------------------------------------------------------------------------
+"$test/images/make.py" bigdir bigdir >/dev/null
 for signal in TERM KILL; do
-	"$test/images/make.py" bigdir big >/dev/null
-	seal --level 19 --threads 1 oci:big oci:refused/out &
+	"$cocoon" convert --quiet --level 19 --threads 1 --domain domain --recipient guest.pub oci:bigdir oci:refused/out &
 	pid=$!
 	sleep 0.3
-	kill -"$signal" "$pid" 2>/dev/null || true
-	wait "$pid" 2>/dev/null && [ -d refused/out ] && rm -r refused/out
+	kill -"$signal" "$pid" || fail "the conversion was over before SIG$signal"
+	wait "$pid" || true
 	[ -z "$(ls -A refused)" ] || fail "SIG$signal left behind: $(ls -A refused)"
 done
 echo "ok: $refused malformed images refused"
