@@ -180,7 +180,7 @@ static int options_decode(struct secret *image_key, struct buf *options, const s
 			       SECRET_SIZE);
 	memset(value, '*', n);
 	if (!options_fit(text, options->size, value, n, descriptor))
-		return err_set(e, -EUCLEAN, "wrapped key [W1]: is for another image");
+		return err_set(e, -EUCLEAN, "wrapped key [W1]: malformed, or of another image");
 	memcpy(image_key->bytes, key.data, SECRET_SIZE);
 	return 0;
 }

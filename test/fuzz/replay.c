@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A main for fuzz targets without libFuzzer: every file of the directories given as arguments goes once through the target.
- * A directory that is missing or empty is a failure: no sample would have been tried. */
+ * A main for fuzz targets without libFuzzer: every file of the directories given as arguments goes once
+ * through the target. A directory that is missing or empty is a failure: no sample would have been tried. */
 #include "proto/base/bytes.h"
 #include "proto/base/io.h"
 #include "test/fuzz/fuzz.h"
