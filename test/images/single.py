@@ -64,12 +64,12 @@ def big5g(layout):
 
 def sparse8g(layout):
     rng = random.Random("sparse8g")
-    offsets = [0, 4096 * 3, MIB, (1 << 30) - 4096, (2 << 30) - 512, (4 << 30) - 4096, (4 << 30) + 8192, 6 << 30]
+    offsets = [0, 4096 * 3, MIB, (1 << 30) - 4096, (2 << 30) - 512, (4 << 30) - 4096, (4 << 30) + 32768, 6 << 30]
     extents = [(o, rng.randbytes(20480 if o % 4096 == 0 and o > 4096 * 3 else 4096)) for o in offsets]
     with layout.tar("gzip") as t:
         t.add(b"./", DIR, mode=0o755)
         t.sparse(b"sparse", extents, 8 << 30)
-        t.sparse(b"all-hole", [], (8 << 30) + 1)
+        t.sparse(b"all-hole", [], (4 << 30) + 1)
     return layout.image([t])
 
 
