@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash disable=SC2034
+#
+# The three programs as a test uses them: keys and sealing, a host daemon of our own, mounts as a guest
+# makes them. Programs are taken from $COCOON_BIN. To be sourced after cleanup.sh and registry.sh.
+#
+#   keys_make                          below $WORK/keys: domain.secret, image.key, guest.pem, guest.pem.pub
+#     KEYS, KEY                        that directory; the SPEC that opens what image_seal has sealed
+#   image_seal SOURCE REPO:TAG [OPTION…]     to $REGISTRY; the summary is JSON on stdout
+#     SEALED_REF                       registry/repo:tag
+#   host_start NAME [CONFIG-LINE…]     cocoon-snapshotter for $REGISTRY
+#     HOST_PID, HOST_LOG
+#     HOST_DIR                         its root
+#     HOST_CHUNKS                      the socket that guests connect to
+#   guest_mount FRONT REF DIR [SOCKET] FRONT is block or tree
+#   guest_unmount DIR                  returns when its daemon has ended
+#   erofs_mount FILE DIR               the kernel's own, of an exported image
+
+COCOON=${COCOON_BIN:?the directory that holds the programs}/cocoon
+
+keys_make() {
+	KEYS=$WORK/keys
+	KEY=recipient:$KEYS/guest.pem
+	mkdir -m 700 "$KEYS" &&
+		"$COCOON" keygen domain "$KEYS/domain.secret" &&
+		"$COCOON" keygen image "$KEYS/image.key" &&
+		"$COCOON" keygen recipient "$KEYS/guest.pem"
+}
+
+image_seal() {
+	local source=$1 name=$2
+	shift 2
+
+	SEALED_REF=$REGISTRY/$name
+	interruptible "$COCOON" convert --plain-http --json --domain "$KEYS/domain.secret" \
+		--recipient "$KEYS/guest.pem.pub" "$@" "$source" "$SEALED_REF"
+}
+
+host_start() {
+	local name=$1
+	shift
+
+	HOST_DIR=$WORK/$name
+	HOST_LOG=$WORK/$name.log
+	HOST_CHUNKS=$HOST_DIR/chunks.sock
+	mkdir -p "$HOST_DIR" || return
+	{
+		printf 'registry:\n  plain_http: [ "%s" ]\n' "$REGISTRY"
+		[ $# = 0 ] || printf '%s\n' "$@"
+	} >"$HOST_DIR.yaml"
+	start_daemon "$name" "$COCOON_BIN/cocoon-snapshotter" --config "$HOST_DIR.yaml" \
+		--address "$HOST_DIR.sock" --root "$HOST_DIR"
+	HOST_PID=$STARTED_PID
+	wait_socket "$HOST_CHUNKS" 20 "$HOST_PID" || {
+		tail -n 5 "$HOST_LOG" >&2
+		return 1
+	}
+}
+
+guest_mount() {
+	local front=$1 ref=$2 dir=$3 socket=${4:-$HOST_CHUNKS}
+
+	mkdir -p "$dir"
+	at_exit unmount "$dir"
+	interruptible "$COCOON" mount --front "$front" --key "$KEY" --host "unix:$socket" "$ref" "$dir"
+}
+
+guest_unmount() {
+	local i
+
+	umount "$1" || return
+	for ((i = 0; i < 200; i++)); do
+		[ -n "$(guest_pids "$1")" ] || return 0
+		sleep 0.05
+	done
+	echo "the guest daemon of $1 runs 10 s after umount" >&2
+	return 1
+}
+
+# The cocoon-guestfs whose last argument is this directory.
+guest_pids() {
+	local pid
+
+	for pid in $(pgrep -x cocoon-guestfs); do
+		if [ "$(tr '\0' '\n' <"/proc/$pid/cmdline" | tail -n 1)" = "$1" ]; then
+			echo "$pid"
+		fi
+	done
+}
+
+erofs_mount() {
+	mkdir -p "$2"
+	at_exit unmount "$2"
+	mount -t erofs -o ro,loop "$1" "$2"
+}
+
+# Harmless when nothing is mounted there.
+unmount() {
+	if mountpoint -q "$1"; then
+		umount "$1" || umount -l "$1"
+	fi
+}
