@@ -284,17 +284,6 @@ static size_t give_body(char *to, size_t one, size_t room, void *arg)
 	return n;
 }
 
-/* curl wants to begin again on another connection. */
-static int seek_body(void *arg, curl_off_t offset, int origin)
-{
-	struct running *run = arg;
-
-	if (origin != SEEK_SET || offset < 0 || (uint64_t)offset > run->x->body_size)
-		return CURL_SEEKFUNC_FAIL;
-	run->sent = (uint64_t)offset;
-	return CURL_SEEKFUNC_OK;
-}
-
 static int progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
 	const struct running *run = arg;
@@ -351,6 +340,8 @@ static bool set_question(CURL *easy, struct http_exchange *x, struct curl_slist 
 	ok = ok && add_header(headers, "Expect", "");
 	SET(CURLOPT_URL, x->url);
 	if (x->body) {
+		/* There is no seek function: on a connection that broke curl would send the body a second
+		 * time, and a registry would have its beginning twice. */
 		SET(CURLOPT_UPLOAD, 1L);
 		SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t)x->body_size);
 	} else if (strcmp(x->method, "HEAD") == 0) {
@@ -396,8 +387,6 @@ static bool set_callbacks(CURL *easy, struct running *run)
 	SET(CURLOPT_WRITEDATA, run);
 	SET(CURLOPT_READFUNCTION, give_body);
 	SET(CURLOPT_READDATA, run);
-	SET(CURLOPT_SEEKFUNCTION, seek_body);
-	SET(CURLOPT_SEEKDATA, run);
 	SET(CURLOPT_NOPROGRESS, 0L);
 	SET(CURLOPT_XFERINFOFUNCTION, progress);
 	SET(CURLOPT_XFERINFODATA, run);

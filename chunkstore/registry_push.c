@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,6 +28,7 @@ struct upload {
 	struct retry retry;
 	struct http_answer answer; /* the last one */
 	enum step step;
+	bool resumed; /* after a failure; not only what we sent in one piece */
 	int result;
 };
 
@@ -63,6 +65,7 @@ static int start(struct upload *u, struct err *e)
 
 	u->location[0] = '\0';
 	u->at = 0;
+	u->resumed = false;
 	if (u->mount_from)
 		n = snprintf(call.path, sizeof(call.path), "/v2/%s/blobs/uploads/?mount=%s&from=%s",
 			     u->where->repository, digest_text(u->blob, text), u->mount_from);
@@ -136,6 +139,10 @@ static int finish(struct upload *u, struct err *e)
 	r = upload_call(u, &call, e);
 	if (r == 0)
 		u->step = DONE;
+	if (r == -EBADE && u->resumed) { /* it kept something else than it said */
+		u->location[0] = '\0';
+		return -EAGAIN;
+	}
 	return r;
 }
 
@@ -163,6 +170,7 @@ static int ask(struct upload *u, struct err *e)
 	if (u->answer.location[0])
 		memcpy(u->location, u->answer.location, sizeof(u->location));
 	u->at = u->answer.received;
+	u->resumed = true;
 	u->step = u->body->size - u->at <= AT_ONCE ? FINISH : SEND;
 	return 0;
 }
