@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A process that holds keys leaves no core file and is not traced. */
+#include "crypto/process.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+Test(process, leaves_no_core_and_goes_on_working)
+{
+	struct rlimit core;
+	char *later;
+
+	cr_assert_eq(process_hide_memory(), 0);
+	cr_assert_eq(getrlimit(RLIMIT_CORE, &core), 0);
+	cr_assert_eq(core.rlim_cur, 0);
+	cr_assert_eq(core.rlim_max, 0);
+	cr_assert_eq(prctl(PR_GET_DUMPABLE, 0, 0, 0, 0), 0);
+	/* locked memory must not be what makes allocations fail */
+	later = malloc(64 << 20);
+	cr_assert_not_null(later);
+	free(later);
+}
