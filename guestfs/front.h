@@ -13,14 +13,26 @@
 
 struct front;
 
-/* `image` is borrowed and outlives the front; `target` is an absolute path without symbolic links, copied.
- * Signals must be blocked: threads are started. */
+enum front_kind {
+	FRONT_AUTO,  /* block, and tree where that cannot be had */
+	FRONT_BLOCK, /* over a loop device where the kernel wants a block device */
+	FRONT_LOOP,  /* always over a loop device */
+	FRONT_TREE,
+};
 
-/* EROFS over a loop device is what older kernels need; `on_loop` wants it on a newer one, too. -ENOTSUP when
- * this kernel or this user cannot have the block front: then the tree front may do. */
-int front_block_start(struct front **out, struct image *image, const char *target, bool on_loop,
-		      struct err *e);
-int front_tree_start(struct front **out, struct image *image, const char *target, struct err *e);
+struct front_options {
+	enum front_kind kind;
+	bool nosuid, nodev, noexec; /* of the mount; the image as it is without them */
+};
+
+/* `image` is borrowed and outlives the front; `target` is an absolute path without symbolic links, copied.
+ * Signals must be blocked: threads are started. -ENOTSUP when this kernel or this user cannot have the front
+ * that was asked for. */
+int front_start(struct front **out, struct image *image, const char *target,
+		const struct front_options *options, struct err *e);
+
+/* "block", "loop" or "tree": what it became. */
+const char *front_name(const struct front *f);
 
 /* Readable when the front has ended: nothing is mounted any more. */
 int front_ended_fd(const struct front *f);

@@ -114,18 +114,19 @@ static int session_start(struct front *f, int device, struct err *e)
 }
 
 /* Over a loop device, for kernels that want a block device. */
-static int erofs_on_loop(const char *image, struct err *e)
+static int erofs_on_loop(struct front *f, const char *image, struct err *e)
 {
 	cleanup_close int file = open(image, O_RDONLY | O_CLOEXEC), loop = -1;
 	char path[32];
 
 	if (file < 0)
 		return err_errno(e, -errno, "opening the image");
+	f->name = "loop";
 	loop = loop_attach(file, path, e);
-	return loop < 0 ? loop : mount_erofs(path, false, e);
+	return loop < 0 ? loop : mount_erofs(path, false, &f->options, e);
 }
 
-static int erofs_start(int fuse_mount, bool on_loop, struct err *e)
+static int erofs_start(struct front *f, int fuse_mount, struct err *e)
 {
 	char image[64];
 	struct stat st;
@@ -135,43 +136,40 @@ static int erofs_start(int fuse_mount, bool on_loop, struct err *e)
 	if (fstat(fuse_mount, &st) < 0)
 		return err_errno(e, -errno, "the image as a file");
 	(void)snprintf(image, sizeof(image), "/proc/self/fd/%d", fuse_mount);
-	if (on_loop)
-		return erofs_on_loop(image, e);
-	fd = mount_erofs(image, true, e);
+	if (f->options.kind == FRONT_LOOP)
+		return erofs_on_loop(f, image, e);
+	f->name = "block";
+	fd = mount_erofs(image, true, &f->options, e);
 	if (fd == -EINVAL) /* an older kernel without the option */
-		fd = mount_erofs(image, false, e);
-	return fd == -ENOTBLK ? erofs_on_loop(image, e) : fd;
+		fd = mount_erofs(image, false, &f->options, e);
+	return fd == -ENOTBLK ? erofs_on_loop(f, image, e) : fd;
 }
 
-int front_block_start(struct front **out, struct image *image, const char *target, bool on_loop,
-		      struct err *e)
+/* What this kernel or this user cannot do, told apart from what went wrong. */
+static int impossible(int r)
 {
-	cleanup_close int device = -1, fuse_mount = -1, erofs_mount = -1;
-	struct front *f;
+	return r == -ENODEV || r == -EPERM || r == -ENOSYS ? -ENOTSUP : r;
+}
+
+int front_block_start(struct front *f, struct err *e)
+{
+	cleanup_close int device = open("/dev/fuse", O_RDWR | O_CLOEXEC), fuse_mount = -1, erofs_mount = -1;
 	int r;
 
-	device = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 	if (device < 0)
-		return err_errno(e, errno == ENOENT ? -ENOTSUP : -errno, "/dev/fuse");
+		return err_errno(e, -errno, "/dev/fuse");
 	fuse_mount = mount_fuse_file(device, FUSE_LOOP_MAX_READ, e);
 	if (fuse_mount < 0)
-		return fuse_mount == -EPERM ? -ENOTSUP : fuse_mount;
-	r = front_new(&f, image, target, e);
+		return impossible(fuse_mount);
+	r = session_start(f, take_fd(&device), e);
 	if (r < 0)
 		return r;
-	r = session_start(f, take_fd(&device), e);
+	erofs_mount = erofs_start(f, fuse_mount, e);
+	r = erofs_mount < 0 ? erofs_mount : mount_attach(erofs_mount, f->target, &f->mount_id, e);
 	if (r < 0) {
-		front_free(f);
-		return r;
+		/* what is not attached goes with its descriptors */
+		fuse_loop_stop(&f->loop, true);
+		return impossible(r);
 	}
-	erofs_mount = erofs_start(fuse_mount, on_loop, e);
-	r = erofs_mount < 0 ? erofs_mount : mount_attach(erofs_mount, target, &f->mount_id, e);
-	if (r < 0) {
-		/* what is not attached goes when its descriptor is closed, and the session with it */
-		(void)close(take_fd(&fuse_mount));
-		front_close(f, true);
-		return r == -ENODEV || r == -EPERM ? -ENOTSUP : r;
-	}
-	*out = f;
 	return 0;
 }

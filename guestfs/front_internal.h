@@ -12,6 +12,8 @@
 struct front {
 	struct image *image;
 	char *target;
+	struct front_options options;
+	const char *name;
 	uint64_t mount_id; /* of the mount at target */
 	struct fuse_loop loop;
 	/* tree front only */
@@ -19,7 +21,8 @@ struct front {
 	bool no_open, no_opendir; /* the kernel takes ENOSYS to open: set before the first request */
 };
 
-int front_new(struct front **out, struct image *image, const char *target, struct err *e);
-void front_free(struct front *f);
+/* Both start `f`, which has image, target and options; on failure it is as before. */
+int front_block_start(struct front *f, struct err *e);
+int front_tree_start(struct front *f, struct err *e);
 
 #endif

@@ -370,49 +370,57 @@ static const struct fuse_lowlevel_ops tree_ops = {
 
 /* As root the mount is like one of any image: for everyone, with devices and setuid. Otherwise it is the
  * user's own. */
+static int add_options(struct fuse_args *args, const struct front_options *o)
+{
+	int r = fuse_opt_add_arg(args, "cocoon-guestfs");
+
+	if (r == 0)
+		r = fuse_opt_add_arg(args,
+				     "-oro,default_permissions,fsname=cocoon,subtype=cocoon,max_read=" //
+				     FUSE_LOOP_MAX_READ_TEXT);
+	if (r == 0 && geteuid() == 0)
+		r = fuse_opt_add_arg(args, "-oallow_other");
+	if (r == 0)
+		r = fuse_opt_add_arg(args, o->nosuid || geteuid() != 0 ? "-onosuid" : "-osuid");
+	if (r == 0)
+		r = fuse_opt_add_arg(args, o->nodev || geteuid() != 0 ? "-onodev" : "-odev");
+	if (r == 0 && o->noexec)
+		r = fuse_opt_add_arg(args, "-onoexec");
+	return r;
+}
+
 static int session_start(struct front *f, struct err *e)
 {
-	char *argv[] = {
-		(char[]){"cocoon-guestfs"},
-		(char[]){"-oro,default_permissions,fsname=cocoon,subtype=cocoon,max_"
-			 "read=" FUSE_LOOP_MAX_READ_TEXT},
-		(char[]){"-oallow_other,dev,suid"},
-		NULL,
-	};
-	struct fuse_args args = FUSE_ARGS_INIT(geteuid() == 0 ? 3 : 2, argv);
-	struct fuse_session *session = fuse_session_new(&args, &tree_ops, sizeof(tree_ops), f);
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	struct fuse_session *session = NULL;
 
+	if (add_options(&args, &f->options) == 0)
+		session = fuse_session_new(&args, &tree_ops, sizeof(tree_ops), f);
 	fuse_opt_free_args(&args);
 	if (!session)
 		return err_set(e, -ENOMEM, "libfuse does not make a session");
 	if (fuse_session_mount(session, f->target) < 0) {
 		fuse_session_destroy(session);
-		return err_set(e, -EIO, "mounting on %s", f->target);
+		return err_set(e, -EIO, "mounting FUSE on %s failed", f->target);
 	}
 	return fuse_loop_start(&f->loop, session, e);
 }
 
-int front_tree_start(struct front **out, struct image *image, const char *target, struct err *e)
+int front_tree_start(struct front *f, struct err *e)
 {
 	struct statx x;
-	struct front *f;
-	int r = front_new(&f, image, target, e);
+	int r = erofs_open(&f->fs, image_read, f->image, image_descriptor(f->image)->image_size, e);
 
-	if (r < 0)
-		return r;
-	r = erofs_open(&f->fs, image_read, image, image_descriptor(image)->image_size, e);
+	f->name = "tree";
 	if (r == 0)
 		r = session_start(f, e);
-	if (r < 0) {
-		front_free(f);
+	if (r < 0)
 		return r;
-	}
-	if (statx(AT_FDCWD, target, AT_NO_AUTOMOUNT, STATX_MNT_ID, &x) < 0) {
-		r = err_errno(e, -errno, "statx of %s", target);
-		front_close(f, true);
+	if (statx(AT_FDCWD, f->target, AT_NO_AUTOMOUNT, STATX_MNT_ID, &x) < 0) {
+		r = err_errno(e, -errno, "statx of %s", f->target);
+		fuse_loop_stop(&f->loop, true);
 		return r;
 	}
 	f->mount_id = x.stx_mnt_id;
-	*out = f;
 	return 0;
 }

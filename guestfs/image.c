@@ -85,6 +85,10 @@ static int open_descriptor(struct image *i, const struct image_options *options,
 	r = check_wanted(&i->descriptor_digest, options->want_descriptor, "descriptor", e);
 	if (r < 0)
 		return r;
+	if (options->want_either && !digest_equal(&i->manifest_digest, options->want_either))
+		r = check_wanted(&i->descriptor_digest, options->want_either, "descriptor", e);
+	if (r < 0)
+		return r;
 	r = descriptor_decode(&i->descriptor, i->raw_descriptor, e);
 	if (r < 0)
 		return r;

@@ -33,6 +33,7 @@ struct image_options {
 	size_t cache_bytes;		    /* plaintext kept at most; 0 means 32 MiB */
 	const struct digest *want_manifest; /* refuse any other (-EBADMSG); NULL: whatever the source opens */
 	const struct digest *want_descriptor; /* the same for the identity */
+	const struct digest *want_either;     /* the same for the one or the other */
 	image_key_finder *find_key;
 	void *find_key_arg;
 };

@@ -51,8 +51,11 @@ int mount_fuse_file(int device, unsigned int max_read, struct err *e)
 	return fd < 0 ? context_failed(fs, -errno, "fuse", e) : fd;
 }
 
-int mount_erofs(const char *source, bool direct, struct err *e)
+int mount_erofs(const char *source, bool direct, const struct front_options *options, struct err *e)
 {
+	unsigned int attributes = MOUNT_ATTR_RDONLY | (options->nosuid ? MOUNT_ATTR_NOSUID : 0) |
+				  (options->nodev ? MOUNT_ATTR_NODEV : 0) |
+				  (options->noexec ? MOUNT_ATTR_NOEXEC : 0);
 	cleanup_close int fs = fsopen("erofs", FSOPEN_CLOEXEC);
 	int fd = -1;
 
@@ -60,7 +63,7 @@ int mount_erofs(const char *source, bool direct, struct err *e)
 	    fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
 	    (!direct || fsconfig(fs, FSCONFIG_SET_FLAG, "directio", NULL, 0) == 0) &&
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
-		fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY);
+		fd = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
 	return fd < 0 ? context_failed(fs, -errno, "erofs", e) : fd;
 }
 

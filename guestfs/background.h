@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Going into the background, so that the command returns when there is something to use and says why when
+ * there is not. */
+#ifndef COCOON_GUESTFS_BACKGROUND_H
+#define COCOON_GUESTFS_BACKGROUND_H
+
+#include "proto/base/err.h"
+
+struct background {
+	int fd; /* to the waiting first process; -1: none waits */
+};
+
+/* Before threads start. In the first process this does not return: it waits for background_ready() or
+ * _failed() in the other and exits as they say, printing the words. The other is killed with the first, until
+ * it is ready. */
+int background_begin(struct background *b, struct err *e);
+
+/* It can be used: let the first process go with exit code 0; tell a service manager (sd_notify(3)), too. */
+void background_ready(struct background *b);
+
+/* It cannot: have the first process print "cocoon-guestfs: <words>" and exit with `code`; without one, print
+ * it here. */
+void background_failed(struct background *b, int code, const char *words);
+
+#endif

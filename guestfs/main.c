@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * cocoon-guestfs: opens one image, mounts it, and stays until the mount is gone or a signal comes. */
+#include "crypto/process.h"
+#include "guestfs/background.h"
+#include "guestfs/front.h"
+#include "guestfs/options.h"
+#include "guestfs/privileges.h"
+#include "guestfs/source_wire.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/log.h"
+
+#include <errno.h>
+#include <malloc.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define GRACE_MS 5000 /* for the last users of a busy mount that was taken away */
+
+struct guestfs {
+	struct image *image;
+	struct front *front;
+	int signals;
+};
+
+static int block_signals(struct err *e)
+{
+	static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
+	sigset_t set;
+	int fd;
+
+	(void)sigemptyset(&set);
+	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
+		(void)sigaddset(&set, handled[i]);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC);
+	return fd < 0 ? err_errno(e, -errno, "signalfd") : fd;
+}
+
+static int open_image(struct image **out, struct options *o, struct err *e)
+{
+	struct source_wire_options source_options = {
+		.address = o->host, .reference = &o->image, .timeout_ms = o->timeout_ms};
+	struct image_options options = {
+		.cache_bytes = o->cache_bytes,
+		.want_manifest = o->image.has_digest ? &o->image.digest : NULL,
+		.want_either = o->has_digest ? &o->digest : NULL,
+		.find_key = key_specs_find,
+		.find_key_arg = &o->keys,
+	};
+	struct source *source;
+	int r = source_wire_new(&source, &source_options, e);
+
+	if (r < 0)
+		return r;
+	r = image_open(out, source, &options, e);
+	if (r < 0)
+		source->ops->close(source);
+	return r;
+}
+
+static void log_mounted(const struct guestfs *g, const struct options *o)
+{
+	char reference[REFERENCE_TEXT_SIZE], manifest[DIGEST_TEXT_SIZE], descriptor[DIGEST_TEXT_SIZE];
+
+	log_info("mounted image=%s manifest=%s descriptor=%s target=%s front=%s",
+		 reference_text(&o->image, reference), digest_text(image_manifest_digest(g->image), manifest),
+		 digest_text(image_descriptor_digest(g->image), descriptor), o->target, front_name(g->front));
+}
+
+static void log_stats(const struct image *i)
+{
+	struct image_stats s;
+
+	image_stats(i, &s);
+	log_info("stats stored_bytes=%llu plain_bytes=%llu chunks=%llu failures=%llu",
+		 (unsigned long long)s.stored_bytes, (unsigned long long)s.plain_bytes,
+		 (unsigned long long)s.chunks, (unsigned long long)s.failures);
+}
+
+/* Wait for a signal or the mount's end; 0 for the latter, and for nothing within timeout_ms. */
+static int next_signal(const struct guestfs *g, int timeout_ms, bool *ended)
+{
+	struct pollfd p[2] = {{.fd = front_ended_fd(g->front), .events = POLLIN},
+			      {.fd = g->signals, .events = POLLIN}};
+	struct signalfd_siginfo info;
+
+	(void)poll(p, 2, timeout_ms);
+	*ended = p[0].revents != 0;
+	if (*ended || !p[1].revents || read(g->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return 0;
+	return (int)info.ssi_signo;
+}
+
+/* Take the mount away; who still uses it has a little time. A second signal ends even that. */
+static bool unmount(const struct guestfs *g)
+{
+	bool ended;
+	int r = front_unmount(g->front, false);
+
+	if (r == -EBUSY) {
+		log_warn("busy, unmounting lazily grace_ms=%d", GRACE_MS);
+		r = front_unmount(g->front, true);
+	}
+	if (r < 0)
+		log_error("unmount failed error=%d", -r);
+	(void)next_signal(g, GRACE_MS, &ended);
+	return ended;
+}
+
+/* Until the end. Returns whether it came by itself. */
+static bool serve(const struct guestfs *g)
+{
+	bool ended = false;
+
+	while (!ended) {
+		int signal = next_signal(g, -1, &ended);
+
+		if (signal == SIGUSR1)
+			log_stats(g->image);
+		else if (signal == SIGTERM || signal == SIGINT)
+			return unmount(g);
+	}
+	return true;
+}
+
+static int run(struct options *o, struct background *background)
+{
+	struct guestfs g = {.signals = -1};
+	struct err e = {""};
+	int r = block_signals(&e);
+
+	g.signals = r;
+	if (r >= 0)
+		r = open_image(&g.image, o, &e);
+	if (r >= 0)
+		r = front_start(&g.front, g.image, o->target, &o->front, &e);
+	if (r < 0) {
+		image_close(g.image);
+		background_failed(background, EXIT_MOUNT, e.text);
+		return EXIT_MOUNT;
+	}
+	image_prefetch_startup(g.image);
+	log_mounted(&g, o);
+	background_ready(background);
+	front_close(g.front, !serve(&g));
+	log_stats(g.image);
+	image_close(g.image);
+	log_info("unmounted target=%s", o->target);
+	return EXIT_GOOD;
+}
+
+int main(int argc, char **argv)
+{
+	struct background background = {.fd = -1};
+	struct options o;
+	struct err e = {""};
+	int r = options_parse(&o, argc, argv, &e);
+
+	if (r != 0) {
+		if (r < 0)
+			(void)fprintf(stderr, "cocoon-guestfs: %s\n", e.text);
+		options_deinit(&o);
+		return r < 0 ? EXIT_USAGE : EXIT_GOOD;
+	}
+	/* chunks come and go in sizes of many pages: without this each is a mapping of its own, faulted in
+	 * anew */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	(void)mallopt(M_ARENA_MAX, 2);
+	r = o.foreground ? 0 : background_begin(&background, &e);
+	if (r == 0) {
+		r = process_hide_memory(); /* locks on memory do not survive a fork */
+		if (r < 0)
+			(void)err_errno(&e, r, "turning core files off");
+	}
+	if (r == 0)
+		r = privileges_drop(&e);
+	if (r < 0) {
+		background_failed(&background, EXIT_SYSTEM, e.text);
+		options_deinit(&o);
+		return EXIT_SYSTEM;
+	}
+	log_init("cocoon-guestfs", o.log_level);
+	(void)!chdir("/"); /* hold no directory, least of all the one that is mounted on */
+	r = run(&o, &background);
+	options_deinit(&o);
+	return r;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The command line of cocoon-guestfs, and of the same program as mount.cocoon, which mount(8) calls. */
+#ifndef COCOON_GUESTFS_OPTIONS_H
+#define COCOON_GUESTFS_OPTIONS_H
+
+#include "guestfs/front.h"
+#include "guestfs/key_spec.h"
+#include "proto/base/err.h"
+#include "proto/base/log.h"
+#include "proto/oci/reference.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit codes: those of mount(8). */
+enum { EXIT_GOOD = 0, EXIT_USAGE = 1, EXIT_SYSTEM = 2, EXIT_MOUNT = 32 };
+
+struct options {
+	struct reference image;
+	char *target; /* owned, canonical */
+	struct key_specs keys;
+	const char *host;
+	struct front_options front;
+	bool has_digest;
+	struct digest digest; /* of the manifest or of the descriptor */
+	size_t cache_bytes;   /* 0: the reader's default */
+	unsigned int timeout_ms;
+	bool foreground;
+	enum log_level log_level;
+};
+
+enum { OPTIONS_DONE = 1 };
+
+/* 0; OPTIONS_DONE when --help or --version was answered; -EINVAL with words. argv is borrowed for ever. */
+int options_parse(struct options *o, int argc, char **argv, struct err *e);
+void options_deinit(struct options *o);
+
+#endif
