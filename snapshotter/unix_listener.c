@@ -95,18 +95,15 @@ int unix_listener_open(struct unix_listener *out, const char *path, unsigned mod
 		if (*path != '/' || strlen(path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 			return err_set(e, -EINVAL, "%.128s is not an absolute path of at most 107 bytes",
 				       path);
-		l.path = strdup(path);
-		r = l.path ? make_parent(path, e) : -ENOMEM;
+		r = make_parent(path, e);
 		if (r == 0)
 			r = take_lock(path, &l.lock, e);
 		if (r == 0)
 			r = bind_and_listen(path, mode, &l.fd, e);
+		if (r == 0 && !(l.path = strdup(path))) /* from here on the file is ours to remove */
+			r = -ENOMEM;
 	}
 	if (r < 0) {
-		if (l.lock < 0) { /* not ours to remove */
-			free(l.path);
-			l.path = NULL;
-		}
 		unix_listener_close(&l);
 		return r;
 	}

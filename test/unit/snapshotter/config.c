@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The configuration file: defaults, every field, and refusals that say where. */
+#include "snapshotter/config.h"
+
+#include "test/unit/scratch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int load(const char *text, struct config *c, struct err *e)
+{
+	const char *path = scratch_path("config.yaml");
+	FILE *f = fopen(path, "w");
+
+	cr_assert_not_null(f);
+	(void)fputs(text, f);
+	(void)fclose(f);
+	return config_load(c, path, e);
+}
+
+TestSuite(config, .init = scratch_open, .fini = scratch_close);
+
+Test(config, has_defaults)
+{
+	struct config c;
+
+	cr_assert_eq(config_load(&c, NULL, NULL), 0);
+	cr_assert_eq(config_complete(&c), 0);
+	cr_assert_str_eq(c.address, "/run/cocoon/snapshotter.sock");
+	cr_assert_str_eq(c.root, "/var/lib/cocoon");
+	cr_assert_str_eq(c.chunk_socket, "/run/cocoon/chunks.sock");
+	cr_assert_eq(c.vsock_port, 0);
+	cr_assert_eq(c.cache_max_bytes, 20ull << 30);
+	cr_assert_str_eq(c.local.guestfs, "cocoon-guestfs");
+	cr_assert_str_eq(c.local.front, "auto");
+	cr_assert_eq(c.local.timeout_seconds, 60);
+	cr_assert_null(c.metrics);
+	config_deinit(&c);
+}
+
+Test(config, another_root_has_its_own_chunk_socket)
+{
+	struct config c;
+
+	cr_assert_eq(load("root: /srv/c\n", &c, NULL), 0);
+	cr_assert_eq(config_complete(&c), 0);
+	cr_assert_str_eq(c.chunk_socket, "/srv/c/chunks.sock");
+	config_deinit(&c);
+}
+
+Test(config, reads_every_field)
+{
+	static const char text[] =
+		"address: /a\nroot: /r\n"
+		"chunks:\n  socket: /c\n  vsock_port: 7681\n  cache_max_bytes: 1000\n"
+		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
+		"local:\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  cache_bytes: 5\n"
+		"  timeout_seconds: 7\n"
+		"metrics:\n  address: 127.0.0.1:1\n";
+	struct config c;
+	struct err e = {""};
+
+	cr_assert_eq(load(text, &c, &e), 0, "%s", e.text);
+	cr_assert_str_eq(c.address, "/a");
+	cr_assert_str_eq(c.root, "/r");
+	cr_assert_str_eq(c.chunk_socket, "/c");
+	cr_assert_eq(c.vsock_port, 7681);
+	cr_assert_eq(c.cache_max_bytes, 1000);
+	cr_assert_str_eq(c.registry.ca_file, "/ca");
+	cr_assert_str_eq(c.registry.docker_config, "/d");
+	cr_assert_eq(c.registry.n_plain_http, 2);
+	cr_assert_str_eq(c.registry.plain_http[1], "h:2");
+	cr_assert_str_eq(c.local.guestfs, "/g");
+	cr_assert_str_eq(c.local.front, "tree");
+	cr_assert_eq(c.local.n_keys, 1);
+	cr_assert_str_eq(c.local.keys[0], "file:/k");
+	cr_assert_eq(c.local.cache_bytes, 5);
+	cr_assert_eq(c.local.timeout_seconds, 7);
+	cr_assert_str_eq(c.metrics, "127.0.0.1:1");
+	config_deinit(&c);
+}
+
+Test(config, the_example_is_valid_and_holds_the_defaults)
+{
+	char path[PATH_MAX];
+	struct config c, defaults;
+	struct err e = {""};
+
+	(void)snprintf(path, sizeof(path), "%s/contrib/cocoon-snapshotter.yaml", getenv("COCOON_SOURCE_DIR"));
+	cr_assert_eq(config_load(&c, path, &e), 0, "%s", e.text);
+	cr_assert_eq(config_load(&defaults, NULL, &e), 0);
+	cr_assert_str_eq(c.address, defaults.address);
+	cr_assert_eq(c.cache_max_bytes, defaults.cache_max_bytes);
+	config_deinit(&c);
+	config_deinit(&defaults);
+}
+
+Test(config, refuses_and_says_where)
+{
+	static const struct {
+		const char *text, *words;
+	} bad[] = {
+		{"adress: /a\n", "adress"},
+		{"root: /r\n\nchunks:\n  vsock_port: many\n", "line: 4"},
+		{"chunks: [ 1 ]\n", "chunks"},
+		{"chunks:\n  vsock_port: 4294967296\n", "line: 2"},
+		{"local:\n  keys: /k\n", "keys"},
+		{"root: relative\n", "absolute"},
+		{"chunks:\n  socket: relative\n", "absolute"},
+		{"local:\n  front: side\n", "front"},
+		{"local:\n  timeout_seconds: 100000\n", "timeout_seconds"},
+		{"root: /a\nroot: *x\n", ""},
+		{": : :\n", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct config c;
+		struct err e = {""};
+
+		cr_assert_eq(load(bad[i].text, &c, &e), -EINVAL, "%s", bad[i].text);
+		cr_assert_not_null(strstr(e.text, bad[i].words), "%s: %s", bad[i].text, e.text);
+		cr_assert_not_null(strstr(e.text, "config.yaml"), "%s", e.text);
+	}
+	cr_assert_eq(config_load(&(struct config){0}, "/nothing/here", NULL), -ENOENT);
+}
