@@ -59,44 +59,11 @@ quietly() {
 	}
 }
 
-# --- what the programs of this project are told ---------------------------------
-
-SEALED_REPO=demo/image
-
-host_config() {
-	cat <<-END
-		registry:
-		  plain_http: [ "$HOST_REGISTRY" ]
-		local:
-		  image_key: "$WORK/keys/image.key"
-	END
-}
-
-host_start() {
-	host_config >"$WORK/host/cocoon.yaml"
-	# A mount outlives the daemon, by design; it is taken down after it.
-	at_exit unmount_below "$WORK/host/cocoon"
-	start_daemon host/cocoon "$COCOON_BIN/cocoon-snapshotter" --config "$WORK/host/cocoon.yaml" \
-		--address "$WORK/host/cocoon.sock" --root "$WORK/host/cocoon"
-	COCOON_PID=$STARTED_PID
-	CHUNK_SOCKET=$WORK/host/cocoon/chunks.sock
-	wait_socket "$WORK/host/cocoon.sock" 20 "$COCOON_PID" || fail "$(tail -n 5 "$WORK/host/cocoon.log")"
-}
-
-seal() {
-	quietly "$WORK/publisher.log" "$COCOON_BIN/cocoon" keygen image "$WORK/keys/image.key"
-	quietly "$WORK/publisher.log" "$COCOON_BIN/cocoon" convert --plain-http \
-		--image-key "$WORK/keys/image.key" "$PLAIN_REF" "$SEALED_REF"
-}
+# --- the sealed side ------------------------------------------------------------
 
 pull_and_run_sealed() {
-	"$COCOON_BIN/cocoon" pull --plain-http --address "$CONTAINERD_ADDRESS" "$SEALED_REF" >&2
+	"$COCOON" pull --plain-http --address "$CONTAINERD_ADDRESS" "$SEALED_REF" >&2
 	container_run cocoon "$SEALED_REF" demo "${COMMAND[@]}"
-}
-
-# Mounts the sealed image as a guest would, the host reached at the socket $1.
-guest_mount() {
-	"$COCOON_BIN/cocoon" mount --key "file:$WORK/keys/image.key" --host "unix:$1" "$SEALED_REF" "$2"
 }
 
 # --- the plain side ------------------------------------------------------------
@@ -170,7 +137,7 @@ need_packages build run image
 work_dir demo
 # Nothing of the publisher's may fall into a directory that others read.
 umask 077
-mkdir -p "$WORK"/{plain,host,keys,guest}
+mkdir -p "$WORK"/{plain,host}
 FAILED=0
 
 if [ -z "${COCOON_BIN:-}" ]; then
@@ -181,22 +148,25 @@ if [ -z "${COCOON_BIN:-}" ]; then
 	}
 fi
 
+# shellcheck source=/dev/null
+. "$HERE/test/lib/cocoon.sh"
+
 step "Making the image"
 make_source
 
 step "Starting registries, containerd and cocoon-snapshotter"
 registry_start plain/registry
-PLAIN_REF=$REGISTRY/$SEALED_REPO:plain
-registry_push "oci:$WORK/source:latest" "$SEALED_REPO:plain"
-PLAIN_SIZE=$(registry_image_size "$SEALED_REPO:plain")
+PLAIN_REF=$REGISTRY/demo/image:plain
+registry_push "oci:$WORK/source:latest" demo/image:plain
+PLAIN_SIZE=$(registry_image_size demo/image:plain)
 
 registry_start host/registry
-HOST_REGISTRY=$REGISTRY HOST_REGISTRY_PID=$REGISTRY_PID HOST_REGISTRY_LOG=$REGISTRY_LOG
-SEALED_REF=$HOST_REGISTRY/$SEALED_REPO:sealed
+HOST_REGISTRY_PID=$REGISTRY_PID
 
 step "Sealing and pushing"
-seal
-SEALED_SIZE=$(registry_image_size "$SEALED_REPO:sealed")
+keys_make >"$WORK/publisher.log" 2>&1 || fail "$(tail -n 5 "$WORK/publisher.log")"
+image_seal "$PLAIN_REF" demo/image:sealed >>"$WORK/publisher.log" 2>&1 || fail "$(tail -n 5 "$WORK/publisher.log")"
+SEALED_SIZE=$(registry_image_size demo/image:sealed)
 echo "  $((PLAIN_SIZE / 1000000)) MB plain, $((SEALED_SIZE / 1000000)) MB sealed"
 
 step "Through overlayfs: everything is fetched and unpacked first"
@@ -206,24 +176,25 @@ PLAIN_SECONDS=${LINE_SECONDS[0]}
 timed_end 3 || true
 
 step "Through cocoon: sealed, streamed"
-host_start
-start_daemon host/record-grpc "$HERE/test/lib/record.py" "$WORK/host/grpc.sock" "$WORK/host/cocoon.sock" "$WORK/host/traffic-grpc"
+# A mount outlives the daemon, by design; it is taken down after it.
+at_exit unmount_below "$WORK/host/cocoon"
+host_start host/cocoon 'local:' "  keys: [ \"$KEY\" ]" "  guestfs: \"$COCOON_BIN/cocoon-guestfs\""
+start_daemon host/record-grpc "$HERE/test/lib/record.py" "$WORK/host/grpc.sock" "$HOST_DIR.sock" "$WORK/host/traffic-grpc"
 wait_socket "$WORK/host/grpc.sock"
 containerd_start host/containerd "cocoon=$WORK/host/grpc.sock"
 HOST_CONTAINERD_PID=$CONTAINERD_PID
-log_size=$(stat -c %s "$HOST_REGISTRY_LOG")
+log_size=$(stat -c %s "$REGISTRY_LOG")
 first_output cocoon pull_and_run_sealed
 COCOON_SECONDS=${LINE_SECONDS[0]}
-REGISTRY_LOG=$HOST_REGISTRY_LOG
 STREAMED=$(registry_traffic "$log_size")
 STREAMED=${STREAMED% *}
 timed_end 3 || true
 
 step "As a guest: every file is read through a socket that is recorded"
-start_daemon host/record-chunks "$HERE/test/lib/record.py" "$WORK/host/recorded.sock" "$CHUNK_SOCKET" "$WORK/host/traffic-chunks"
+start_daemon host/record-chunks "$HERE/test/lib/record.py" "$WORK/host/recorded.sock" "$HOST_CHUNKS" "$WORK/host/traffic-chunks"
 wait_socket "$WORK/host/recorded.sock"
-quietly "$WORK/guest.log" guest_mount "$WORK/host/recorded.sock" "$WORK/guest"
-at_exit umount "$WORK/guest"
+guest_mount auto "$SEALED_REF" "$WORK/guest" "$WORK/host/recorded.sock" >"$WORK/guest.log" 2>&1 ||
+	fail "$(tail -n 5 "$WORK/guest.log")"
 interruptible find "$WORK/guest" -xdev -type f -exec cat {} + >/dev/null
 cmp "$WORK/guest/canary/random.bin" "$WORK/layer/canary/random.bin" || FAILED=1
 
@@ -236,7 +207,7 @@ search "the host's containerd: content, snapshots" clean "$WORK/host/containerd"
 search "traffic on the chunk socket" clean "$WORK"/host/traffic-chunks.*
 search "traffic on the snapshotter's socket" clean "$WORK"/host/traffic-grpc.*
 search "the host's logs" clean "$WORK"/host/*.log "$WORK/cocoon.run.log"
-search "memory of cocoon-snapshotter" clean "pid:$COCOON_PID"
+search "memory of cocoon-snapshotter" clean "pid:$HOST_PID"
 search "memory of the host's docker-registry" clean "pid:$HOST_REGISTRY_PID"
 search "memory of the host's containerd" clean "pid:$HOST_CONTAINERD_PID"
 

@@ -19,40 +19,23 @@ cocoon_prepare() {
 
 	for program in $(cocoon_programs); do
 		[ -x "$program" ] || {
-			SKIP="$program is not there (give --bin DIR)"
+			SKIP="$program is not there (give -b DIR)"
 			return 1
 		}
 	done
-	COCOON_IMAGE=$REPOSITORY:sealed
-	mkdir -p "$WORK/keys"
-	{
-		"$COCOON_BIN/cocoon" keygen image "$WORK/keys/image.key" &&
-			interruptible "$COCOON_BIN/cocoon" convert --plain-http --image-key "$WORK/keys/image.key" \
-				"$SOURCE" "$COCOON_IMAGE"
-	} >>"$WORK/convert-images.log" 2>&1 || {
+	# shellcheck source=/dev/null
+	. "$SOURCE_DIR/test/lib/cocoon.sh"
+	{ keys_make && image_seal "$SOURCE" bench/image:sealed; } >>"$WORK/convert-images.log" 2>&1 || {
 		SKIP="cocoon convert failed: $(tail -n 1 "$WORK/convert-images.log")"
 		return 1
 	}
 	# A mount outlives the daemon, by design; it is taken down after it.
 	at_exit unmount_below "$WORK/cocoon"
-	cocoon_daemon_start
+	cocoon_host_start
 }
 
-cocoon_config() {
-	cat <<-END
-		registry:
-		  plain_http: [ "$REGISTRY" ]
-		local:
-		  image_key: "$WORK/keys/image.key"
-	END
-}
-
-cocoon_daemon_start() {
-	cocoon_config >"$WORK/cocoon.yaml"
-	start_daemon cocoon "$COCOON_BIN/cocoon-snapshotter" --config "$WORK/cocoon.yaml" \
-		--address "$WORK/cocoon.sock" --root "$WORK/cocoon"
-	COCOON_PID=$STARTED_PID
-	wait_socket "$WORK/cocoon.sock" 20 "$COCOON_PID" || {
+cocoon_host_start() {
+	host_start cocoon 'local:' "  keys: [ \"$KEY\" ]" "  guestfs: \"$COCOON_BIN/cocoon-guestfs\"" || {
 		SKIP="cocoon-snapshotter does not start: $(tail -n 1 "$WORK/cocoon.log")"
 		return 1
 	}
@@ -61,9 +44,9 @@ cocoon_daemon_start() {
 cocoon_reset() {
 	case $1 in
 	cocoon-cold)
-		stop_daemon "$COCOON_PID"
+		stop_daemon "$HOST_PID"
 		rm -rf --one-file-system "$WORK/cocoon"
-		cocoon_daemon_start || return
+		cocoon_host_start || return
 		;;
 	cocoon-warm)
 		# An unmeasured start on a cold host is what has warmed the cache; after
@@ -77,11 +60,11 @@ cocoon_reset() {
 }
 
 cocoon_cold_start() {
-	"$COCOON_BIN/cocoon" pull --plain-http --address "$CONTAINERD_ADDRESS" "$COCOON_IMAGE" >&2
+	"$COCOON" pull --plain-http --address "$CONTAINERD_ADDRESS" "$SEALED_REF" >&2
 	echo pulled
-	container_run cocoon "$COCOON_IMAGE" "$2" "${COMMAND[@]}"
+	container_run cocoon "$SEALED_REF" "$2" "${COMMAND[@]}"
 }
 
 cocoon_clean() {
-	host_forgets cocoon "$COCOON_IMAGE"
+	host_forgets cocoon "$SEALED_REF"
 }
