@@ -75,17 +75,19 @@ int merkle_build(const struct merkle_shape *shape, const uint8_t *data, uint8_t 
 int verity_superblock_encode(uint8_t raw[static VERITY_SUPERBLOCK_SIZE], uint64_t n_data,
 			     const uint8_t salt[static MERKLE_SALT_SIZE])
 {
+	static const uint8_t magic[8] = {'v', 'e', 'r', 'i', 't', 'y'};
+	static const uint8_t algorithm[32] = {'s', 'h', 'a', '2', '5', '6'};
 	struct digest uuid;
 	int r = sha256(&uuid, salt, MERKLE_SALT_SIZE);
 
 	if (r < 0)
 		return r;
 	memset(raw, 0, VERITY_SUPERBLOCK_SIZE);
-	memcpy(raw, "verity\0\0", 8);
+	memcpy(raw, magic, sizeof(magic));
 	put_le32(raw + 8, 1);  /* version */
 	put_le32(raw + 12, 1); /* hash type: salt in front */
 	memcpy(raw + 16, uuid.bytes, 16);
-	memcpy(raw + 32, "sha256", 6);
+	memcpy(raw + 32, algorithm, sizeof(algorithm));
 	put_le32(raw + 64, MERKLE_BLOCK); /* data block */
 	put_le32(raw + 68, MERKLE_BLOCK); /* hash block */
 	put_le64(raw + 72, n_data);

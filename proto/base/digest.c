@@ -3,7 +3,11 @@
 #include "proto/base/digest.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
+
+static const char prefix[] = "sha256:";
+#define PREFIX_SIZE (sizeof(prefix) - 1)
 
 static int hex_value(char c)
 {
@@ -18,10 +22,10 @@ int digest_parse(struct digest *out, const char *text)
 {
 	struct digest d;
 
-	if (strncmp(text, "sha256:", 7) != 0 || strlen(text) != DIGEST_TEXT_SIZE - 1)
+	if (strncmp(text, prefix, PREFIX_SIZE) != 0 || strlen(text) != DIGEST_TEXT_SIZE - 1)
 		return -EINVAL;
-	text += 7;
-	for (int i = 0; i < DIGEST_SIZE; i++) {
+	text += PREFIX_SIZE;
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
 		int high = hex_value(text[2 * i]), low = hex_value(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
@@ -34,7 +38,7 @@ int digest_parse(struct digest *out, const char *text)
 
 const char *digest_hex(const struct digest *d, char hex[static DIGEST_HEX_SIZE])
 {
-	for (int i = 0; i < DIGEST_SIZE; i++) {
+	for (size_t i = 0; i < DIGEST_SIZE; i++) {
 		hex[2 * i] = "0123456789abcdef"[d->bytes[i] >> 4];
 		hex[2 * i + 1] = "0123456789abcdef"[d->bytes[i] & 15];
 	}
@@ -44,8 +48,8 @@ const char *digest_hex(const struct digest *d, char hex[static DIGEST_HEX_SIZE])
 
 const char *digest_text(const struct digest *d, char text[static DIGEST_TEXT_SIZE])
 {
-	memcpy(text, "sha256:", 7);
-	(void)digest_hex(d, text + 7);
+	memcpy(text, prefix, PREFIX_SIZE);
+	(void)digest_hex(d, text + PREFIX_SIZE);
 	return text;
 }
 
