@@ -313,7 +313,8 @@ static inline bool fake_upload(struct fake_registry *f, int fd, const struct fak
 			"Location: http://%s/v2/a/b/blobs/uploads/%u?_state=ghi\r\nRange: 0-%zu\r\n", f->host,
 			number, u->size - 1);
 	if (query)
-		(void)snprintf(digest, sizeof(digest), "sha256:%.64s", query + 13 + (query[13] == ':' ? 1 : 3));
+		(void)snprintf(digest, sizeof(digest), "sha256:%.64s",
+			       query + 13 + (query[13] == ':' ? 1 : 3));
 	(void)sha256(&d, u->data, u->size);
 	if (strcmp(digest_text(&d, got), digest) != 0)
 		return fake_answer(fd, q, 400, 0, "X: y\r\n");
