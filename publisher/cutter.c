@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define BLOCK_BITS 5	  /* one block of 32 */
-#define SMALL_FILE_BITS 3 /* one small file of 8 */
+#define SMALL_FILE_BITS 2 /* one small file of 4 */
 
 int cutter_init(struct cutter *c, const struct secret *prk_domain)
 {
