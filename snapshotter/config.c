@@ -11,6 +11,7 @@
 #include <cyaml/cyaml.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -213,15 +214,19 @@ static int set_defaults(struct config *c)
 
 static int check(const struct config *c, const char *path, struct err *e)
 {
-	const char *front = c->local.front;
+	static const char *const fronts[] = {"auto", "block", "loop", "tree"};
+	bool known = false;
 
 	if (*c->root != '/')
 		return err_set(e, -EINVAL, "%s: root %.256s is not an absolute path", path, c->root);
 	if (c->chunk_socket && *c->chunk_socket != '/')
 		return err_set(e, -EINVAL, "%s: chunks.socket %.256s is not an absolute path", path,
 			       c->chunk_socket);
-	if (strcmp(front, "auto") != 0 && strcmp(front, "block") != 0 && strcmp(front, "tree") != 0)
-		return err_set(e, -EINVAL, "%s: local.front is auto, block or tree, not %.64s", path, front);
+	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++)
+		known = known || strcmp(c->local.front, fronts[i]) == 0;
+	if (!known)
+		return err_set(e, -EINVAL, "%s: local.front is auto, block, loop or tree, not %.64s", path,
+			       c->local.front);
 	if (c->local.timeout_seconds > 3600)
 		return err_set(e, -EINVAL, "%s: local.timeout_seconds is at most 3600", path);
 	return 0;

@@ -20,7 +20,7 @@ struct local_road_config {
 	const char *host;	 /* where chunks are served, as guestfs takes it: unix:PATH */
 	const char *const *keys; /* key specifications, as guestfs takes them */
 	size_t n_keys;
-	const char *front;    /* "auto", "block" or "tree" */
+	const char *front;    /* "auto", "block", "loop" or "tree" */
 	uint64_t cache_bytes; /* plaintext kept by each guestfs; 0: its default */
 	unsigned timeout_ms;  /* for mounting and for unmounting; 0: 60,000 */
 };
