@@ -169,11 +169,11 @@ static int check_chunked(const struct erofs *fs, struct erofs_inode *x, uint64_t
 /* What each type of file may be. `u` is the inode's union: start block, chunk format or device number. */
 static int check_data(const struct erofs *fs, struct erofs_inode *x, uint64_t end, uint32_t u, struct err *e)
 {
+	if (S_ISCHR(x->mode) || S_ISBLK(x->mode))
+		x->rdev = makedev((u >> 8) & 0xfff, (u & 0xff) | (u >> 12 & 0xfff00));
 	switch (x->mode & S_IFMT) {
 	case S_IFCHR:
 	case S_IFBLK:
-		x->rdev = makedev((u >> 8) & 0xfff, (u & 0xff) | (u >> 12 & 0xfff00));
-		/* fallthrough */
 	case S_IFIFO:
 	case S_IFSOCK:
 		if (x->size != 0 || x->layout != EROFS_FLAT_PLAIN)

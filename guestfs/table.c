@@ -242,7 +242,7 @@ int table_verify_end(struct table *t, struct err *e)
 {
 	size_t used = t->d->n_chunks % ENTRIES_PER_BLOCK * CHUNK_ENTRY_SIZE;
 	uint8_t raw[MERKLE_BLOCK];
-	struct bytes b = bytes_of(raw + used, sizeof(raw) - used);
+	struct bytes b;
 	int r;
 
 	if (used == 0)
@@ -250,6 +250,7 @@ int table_verify_end(struct table *t, struct err *e)
 	r = block_read(t, TABLE_LEVEL, t->shape.n_data - 1, 0, raw, sizeof(raw), e);
 	if (r < 0)
 		return r;
+	b = bytes_of(raw + used, sizeof(raw) - used);
 	bytes_zero(&b, b.left);
 	return bytes_end(&b) ? 0 : err_set(e, -EUCLEAN, "chunk table: bytes behind the last entry");
 }
