@@ -223,7 +223,8 @@ static bool is_dots(const char *name)
 static int list_one(void *arg, const struct erofs_entry *entry)
 {
 	struct listing *l = arg;
-	struct fuse_entry_param param = {.attr = {.st_ino = entry->nid, .st_mode = DTTOIF(entry->type)}};
+	struct fuse_entry_param param = {
+		.attr = {.st_ino = entry->nid, .st_mode = (mode_t)DTTOIF(entry->type)}};
 	char name[EROFS_NAME_SIZE + 1];
 	struct erofs_inode x;
 	size_t n;
