@@ -3,7 +3,6 @@
 #include "proto/base/log.h"
 
 #include <criterion/criterion.h>
-#include <criterion/redirect.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
