@@ -139,31 +139,28 @@ Test(source_wire, comes_back_after_a_break_and_asks_by_digest)
 	image_close(i);
 }
 
+static void *restart_soon(void *arg)
+{
+	(void)arg;
+	(void)usleep(300000);
+	wire_host_start(&w.host, &w.sealed, w.path);
+	return NULL;
+}
+
 Test(source_wire, waits_for_a_host_that_restarts)
 {
-	struct image *i = must_open(0);
+	struct image *i = must_open(0), *none = NULL;
+	struct err e = {""};
+	pthread_t t;
 
 	wire_host_stop(&w.host);
 	(void)unlink(w.path);
-	{
-		struct err e = {""};
-		uint8_t byte;
-		struct image *no = NULL;
-
-		/* but a mount says at once that nobody is there */
-		cr_assert_eq(try_open(&no, "localhost:5000/a/b", 0, &e), -ENOENT, "%s", e.text);
-		(void)byte;
-	}
-	if (fork() == 0) {
-		/* back in a moment, from another process: this one only waits */
-		(void)usleep(300000);
-		wire_host_start(&w.host, &w.sealed, w.path);
-		(void)usleep(5000000);
-		_exit(0);
-	}
+	/* a mount says at once that nobody is there */
+	cr_assert_eq(try_open(&none, "localhost:5000/a/b", 0, &e), -ENOENT, "%s", e.text);
+	cr_assert_eq(pthread_create(&t, NULL, restart_soon, NULL), 0);
 	must_read_all(i);
+	pthread_join(t, NULL);
 	image_close(i);
-	wire_host_start(&w.host, &w.sealed, w.path);
 }
 
 Test(source_wire, refuses_another_image_under_the_same_digest)
@@ -209,9 +206,9 @@ Test(source_wire, a_host_that_lacks_a_chunk_fails_the_read_at_once)
 	struct image *i = must_open(0);
 	struct err e = {""};
 
-	w.host.tamper = say_not_found;
+	wire_host_tamper(&w.host, say_not_found, NULL);
 	cr_assert_lt(read_all(i, &e), 0);
-	w.host.tamper = NULL;
+	wire_host_tamper(&w.host, NULL, NULL);
 	must_read_all(i);
 	image_close(i);
 }
@@ -296,29 +293,26 @@ Test(source_wire, survives_every_trick_after_the_mount)
 {
 	for (int trick = 0; trick < N_TRICKS; trick++) {
 		struct image *i = must_open(0);
-		struct plan p = {.trick = (enum trick)trick, .cut = (size_t)trick * 5};
+		struct plan p = {.trick = (enum trick)trick, .when = 3, .cut = (size_t)trick * 5};
 
-		w.host.arg = &p;
-		p.when = atomic_load(&w.host.answers) + 3;
-		w.host.tamper = play;
+		wire_host_tamper(&w.host, play, &p);
 		must_read_all(i);
-		cr_assert_gt(w.host.answers, p.when);
-		w.host.tamper = NULL;
+		cr_assert_gt(wire_host_tamper(&w.host, NULL, NULL), p.when);
 		image_close(i);
+		wire_host_quiet(&w.host);
 	}
 }
 
 Test(source_wire, is_cut_at_every_byte_of_an_answer)
 {
 	struct image *i = must_open(0);
-	struct plan p = {.trick = CUT};
+	struct plan p = {.trick = CUT, .when = 2}; /* the first after HELLO and OPEN */
 
-	w.host.arg = &p;
 	for (p.cut = 0; p.cut < 60; p.cut++) {
-		p.when = atomic_load(&w.host.answers);
-		w.host.tamper = play;
+		wire_host_quiet(&w.host);
+		wire_host_tamper(&w.host, play, &p);
 		must_read_all(i);
-		w.host.tamper = NULL;
+		wire_host_tamper(&w.host, NULL, NULL);
 	}
 	image_close(i);
 }
@@ -335,9 +329,7 @@ Test(source_wire, a_mount_is_refused_for_every_trick)
 
 			if (trick == TWICE && when == 1)
 				continue; /* the second is an answer to nothing, noticed later */
-			w.host.arg = &p;
-			w.host.answers = 0;
-			w.host.tamper = play;
+			wire_host_tamper(&w.host, play, &p);
 			r = try_open(&i, "localhost:5000/a/b", 3000, &e);
 			if (trick == OTHER_CHUNK && when == 1) {
 				cr_assert_eq(r, 0); /* a handle is any number; the next request finds out */
@@ -345,7 +337,7 @@ Test(source_wire, a_mount_is_refused_for_every_trick)
 				cr_assert_lt(r, 0, "%d %d", when, trick);
 			}
 			image_close(i);
-			w.host.tamper = NULL;
+			wire_host_quiet(&w.host);
 		}
 	}
 }
@@ -367,8 +359,7 @@ Test(source_wire, a_stalling_host_costs_the_deadline_and_no_more)
 	struct timespec a, b;
 	struct err e = {""};
 
-	w.host.arg = &on;
-	w.host.tamper = stall;
+	wire_host_tamper(&w.host, stall, &on);
 	(void)clock_gettime(CLOCK_MONOTONIC, &a);
 	cr_assert_eq(read_all(i, &e), -ETIMEDOUT, "%s", e.text);
 	(void)clock_gettime(CLOCK_MONOTONIC, &b);

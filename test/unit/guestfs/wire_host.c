@@ -22,7 +22,10 @@ static int send_answer(struct served *s, const struct wire_header *request, enum
 {
 	struct wire_header h = {(uint32_t)payload->size, request->type, status, request->id};
 	uint8_t raw[WIRE_HEADER_SIZE];
+	wire_tamper *tamper;
+	unsigned int serial;
 	struct buf frame;
+	void *arg;
 	size_t n;
 	int r;
 
@@ -31,8 +34,13 @@ static int send_answer(struct served *s, const struct wire_header *request, enum
 	buf_put(&frame, raw, sizeof(raw));
 	buf_put(&frame, payload->data, payload->size);
 	n = frame.size;
-	if (s->h->tamper)
-		n = s->h->tamper(s->h->arg, request->type, atomic_fetch_add(&s->h->answers, 1), &frame);
+	pthread_mutex_lock(&s->h->lock);
+	tamper = s->h->tamper;
+	arg = s->h->arg;
+	serial = s->h->serial++;
+	pthread_mutex_unlock(&s->h->lock);
+	if (tamper)
+		n = tamper(arg, request->type, serial, &frame);
 	r = n > 0 ? write_full(s->fd, frame.data, n) : 0;
 	if (n != frame.size)
 		r = -1;
@@ -243,6 +251,34 @@ void wire_host_break(struct wire_host *h)
 		if (h->fds[k] >= 0)
 			(void)shutdown(h->fds[k], SHUT_RDWR);
 	pthread_mutex_unlock(&h->lock);
+}
+
+void wire_host_quiet(struct wire_host *h)
+{
+	bool busy = true;
+
+	while (busy) {
+		wire_host_break(h);
+		(void)usleep(1000);
+		busy = false;
+		pthread_mutex_lock(&h->lock);
+		for (int k = 0; k < 64; k++)
+			busy |= h->fds[k] >= 0;
+		pthread_mutex_unlock(&h->lock);
+	}
+}
+
+unsigned int wire_host_tamper(struct wire_host *h, wire_tamper *tamper, void *arg)
+{
+	unsigned int before;
+
+	pthread_mutex_lock(&h->lock);
+	before = h->serial;
+	h->tamper = tamper;
+	h->arg = arg;
+	h->serial = 0;
+	pthread_mutex_unlock(&h->lock);
+	return before;
 }
 
 void wire_host_stop(struct wire_host *h)
