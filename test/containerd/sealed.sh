@@ -1,0 +1,402 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Sealed and plain images through containerd and cocoon-snapshotter, with runc: pulling, running, sharing, removing, and what happens
+# when daemons end, die or forget in between.
+#
+#   COCOON_BIN=DIR test/containerd/sealed.sh
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../lib/cleanup.sh"
+. "$here/../lib/packages.sh"
+. "$here/../lib/registry.sh"
+. "$here/../lib/containerd.sh"
+. "$here/../lib/cocoon.sh"
+. "$here/../lib/check.sh"
+
+need_packages run image build
+work_dir sealed
+
+# --- images ---------------------------------------------------------------------
+
+# One static program is container enough: it says what a file holds, writes files, and waits.
+make_tool() {
+	cat >"$WORK/tool.c" <<-'END'
+		#include <stdio.h>
+		#include <string.h>
+		#include <unistd.h>
+		static int show(const char *path)
+		{
+			char line[256];
+			FILE *f = fopen(path, "r");
+			if (!f || !fgets(line, sizeof(line), f)) { perror(path); return 1; }
+			fputs(line, stdout);
+			fflush(stdout);
+			fclose(f);
+			return 0;
+		}
+		static int put(const char *path, const char *text)
+		{
+			FILE *f = fopen(path, "w");
+			if (!f || fprintf(f, "%s\n", text) < 0 || fclose(f)) { perror(path); return 1; }
+			return 0;
+		}
+		int main(int argc, char **argv)
+		{
+			for (int i = 1; i < argc; i++) {
+				if (strcmp(argv[i], "put") == 0) { if (put(argv[i + 1], argv[i + 2])) return 1; i += 2; }
+				else if (strcmp(argv[i], "wait-for") == 0) { while (access(argv[i + 1], F_OK)) usleep(20000); i++; }
+				else if (show(argv[i])) return 1;
+			}
+			return 0;
+		}
+	END
+	gcc -static -O1 -o "$WORK/tool" "$WORK/tool.c"
+}
+
+# image_of NAME TEXT [BASE]: an image of three layers; with BASE the lower two are those of that image.
+image_of() {
+	local name=$1 text=$2 base=${3:-} dir=$WORK/layers/$1
+
+	mkdir -p "$dir/1/bin" "$dir/2/etc" "$dir/3/etc"
+	{
+		if [ -n "$base" ]; then
+			umoci tag --image "$WORK/oci:$base-base" "$name-base"
+		else
+			[ -d "$WORK/oci" ] || umoci init --layout "$WORK/oci"
+			umoci new --image "$WORK/oci:$name-base"
+			cp "$WORK/tool" "$dir/1/bin/tool"
+			head -c 3000000 /dev/urandom >"$dir/1/bin/unused"
+			tar -C "$dir/1" -cf "$dir/1.tar" .
+			umoci raw add-layer --image "$WORK/oci:$name-base" "$dir/1.tar"
+			echo base >"$dir/2/etc/base"
+			tar -C "$dir/2" -cf "$dir/2.tar" .
+			umoci raw add-layer --image "$WORK/oci:$name-base" "$dir/2.tar"
+		fi
+		umoci tag --image "$WORK/oci:$name-base" "$name"
+		echo "$text" >"$dir/3/etc/text"
+		chmod 750 "$dir/3"
+		tar -C "$dir/3" -cf "$dir/3.tar" .
+		umoci raw add-layer --image "$WORK/oci:$name" "$dir/3.tar"
+		umoci config --image "$WORK/oci:$name" --config.cmd /bin/tool
+	} >>"$WORK/umoci.log" 2>&1
+}
+
+# --- helpers --------------------------------------------------------------------
+
+pull() {
+	"$COCOON" pull --plain-http "$@"
+}
+
+expect() {
+	[ "$1" = "$2" ] || {
+		printf 'wanted: %s\ngot:    %s\n' "$1" "$2" >&2
+		return 1
+	}
+}
+
+run() {
+	interruptible container_run cocoon "$@"
+}
+
+# The processes that serve images of this test's daemon.
+guestfs_pids() {
+	local pid
+
+	for pid in $(pgrep -x cocoon-guestfs); do
+		if grep -qsF "$HOST_DIR/mounts/" "/proc/$pid/cmdline"; then
+			echo "$pid"
+		fi
+	done
+}
+
+guestfs_count() {
+	guestfs_pids | wc -l
+}
+
+mounts_count() {
+	awk -v below="$HOST_DIR/mounts/" 'index($5, below) == 1' /proc/self/mountinfo | wc -l
+}
+
+snapshots_list() {
+	ctr snapshots --snapshotter cocoon ls | tail -n +2
+}
+
+# Until it is true, at most ten seconds.
+eventually() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		"$@" >/dev/null 2>&1 && return 0
+		sleep 0.1
+	done
+	"$@"
+}
+
+nothing_of_images() {
+	expect 0 "$(guestfs_count)" && expect 0 "$(mounts_count)" && expect '' "$(snapshots_list)" &&
+		expect '' "$(find "$HOST_DIR/snapshots" "$HOST_DIR/mounts" -mindepth 1)" &&
+		expect '' "$(ctr content ls -q)"
+}
+
+host_restart() {
+	stop_daemon "$HOST_PID" "${1:-TERM}"
+	host_start_again "${HOST_LINES[@]}"
+}
+
+# containerd connects again by itself, a second or so after it found nobody. (With a socket that systemd keeps open it
+# would not notice.)
+host_start_again() {
+	host_start host "$@" && eventually plugin_answers
+}
+
+plugin_answers() {
+	ctr snapshots --snapshotter cocoon prepare probe >/dev/null && ctr snapshots --snapshotter cocoon rm probe
+}
+
+unmount_images() {
+	awk -v below="$HOST_DIR/mounts/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo |
+		while read -r at; do umount "$at" || umount -l "$at"; done
+	eventually test "$(guestfs_count)" = 0 || true
+}
+
+# --- the checks -----------------------------------------------------------------
+
+pulls_without_layers() {
+	local mark traffic
+
+	mark=$(registry_mark)
+	pull --json "$ONE" >"$WORK/pull.json"
+	expect "$ONE" "$(jq -r .name "$WORK/pull.json")" &&
+		expect "$(snapshots_list | awk '{ print $1 }' | grep -Fx "$(jq -r .snapshot "$WORK/pull.json")")" \
+			"$(jq -r .snapshot "$WORK/pull.json")" || return
+	sleep 0.2
+	traffic=$(registry_traffic "$mark")
+	[ "${traffic% *}" -lt 1000000 ] && echo "${traffic% *} bytes of $(registry_image_size lib/one:sealed)"
+}
+
+runs() {
+	expect first "$(run "$ONE" c1 /bin/tool /etc/text)" && expect base "$(run "$ONE" c1 /bin/tool /etc/base)"
+}
+
+shows_the_images_root() {
+	expect 750 "$(run "$ONE" c1 /bin/tool put /x y >/dev/null; ctr snapshots --snapshotter cocoon prepare look \
+		"$(jq -r .snapshot "$WORK/pull.json")" >/dev/null && stat -c %a "$(upper_of look)")" &&
+		ctr snapshots --snapshotter cocoon rm look
+}
+
+upper_of() {
+	ctr snapshots --snapshotter cocoon mounts /nowhere "$1" | tr ',' '\n' | sed -n 's/.*upperdir=//p'
+}
+
+containers_do_not_meet() {
+	local pids=() i
+
+	for i in 1 2 3 4; do
+		container_run cocoon "$ONE" "many$i" /bin/tool put /etc/text "own $i" wait-for /never-"$i" &
+		pids+=($!)
+	done
+	for i in 1 2 3 4; do
+		eventually task_runs "many$i" || return
+	done
+	expect 1 "$(guestfs_count)" || return
+	for i in 1 2 3 4; do
+		eventually expect "own $i" "$(ctr tasks exec --exec-id e --fifo-dir "$CONTAINERD_DIR/fifo" "many$i" /bin/tool /etc/text)" || return
+	done
+	expect first "$(run "$ONE" c1 /bin/tool /etc/text)" || return
+	for i in 1 2 3 4; do
+		ctr tasks kill -s KILL "many$i"
+	done
+	wait "${pids[@]}" || true
+}
+
+task_runs() {
+	ctr tasks ls | awk -v id="$1" '$1 == id && $3 == "RUNNING" { found = 1 } END { exit !found }'
+}
+
+# A container that runs while its daemon ends with signal $1: it goes on reading, and others start afterwards.
+survives() {
+	local signal=$1 before after runner
+
+	before=$(guestfs_pids)
+	container_run cocoon "$ONE" long /bin/tool wait-for /go /etc/text >"$WORK/long.out" &
+	runner=$!
+	eventually task_runs long || return
+	host_restart "$signal" || return
+	after=$(guestfs_pids)
+	expect "$before" "$after" || return
+	ctr tasks exec --exec-id e --fifo-dir "$CONTAINERD_DIR/fifo" long /bin/tool put /go x || return
+	wait "$runner" || return
+	expect first "$(cat "$WORK/long.out")" && expect first "$(run "$ONE" c1 /bin/tool /etc/text)" &&
+		expect "$before" "$(guestfs_pids)"
+}
+
+replaces_a_dead_guestfs() {
+	local before
+
+	before=$(guestfs_pids)
+	kill -KILL "$before"
+	expect first "$(run "$ONE" c1 /bin/tool /etc/text)" && expect 1 "$(guestfs_count)" && expect 1 "$(mounts_count)" &&
+		[ "$before" != "$(guestfs_pids)" ]
+}
+
+makes_lost_state_again() {
+	stop_daemon "$HOST_PID"
+	rm "$HOST_DIR"/snapshots.db*
+	host_start_again "${HOST_LINES[@]}" || return
+	expect first "$(run "$ONE" c1 /bin/tool /etc/text)"
+}
+
+shares_a_base() {
+	local before
+
+	before=$(snapshots_list | wc -l)
+	pull -q "$TWO" >/dev/null || return
+	expect $((before + 2)) "$(snapshots_list | wc -l)" && # its own third layer and its index
+		expect second "$(run "$TWO" c1 /bin/tool /etc/text)" && expect 2 "$(guestfs_count)"
+}
+
+removes_one_of_two() {
+	ctr images rm --sync "$ONE" >/dev/null
+	eventually test "$(guestfs_count)" = 1
+	expect 1 "$(guestfs_count)" && expect second "$(run "$TWO" c1 /bin/tool /etc/text)"
+}
+
+removes_everything() {
+	ctr images rm --sync "$TWO" >/dev/null
+	eventually nothing_of_images
+}
+
+pulls_again_without_the_registry_for_chunks() {
+	pull -q "$ONE" >/dev/null && expect first "$(run "$ONE" c1 /bin/tool /etc/text)" || return
+	kill -STOP "$REGISTRY_PID"
+	run "$ONE" c1 /bin/tool /etc/text >"$WORK/offline.out" || true
+	kill -CONT "$REGISTRY_PID"
+	expect first "$(cat "$WORK/offline.out")"
+}
+
+serves_two_namespaces() {
+	pull -q -n other "$ONE" >/dev/null && expect 1 "$(guestfs_count)" || return
+	ctr images rm --sync "$ONE" >/dev/null
+	CONTAINERD_NAMESPACE=other expect first "$(CONTAINERD_NAMESPACE=other run "$ONE" c1 /bin/tool /etc/text)" || return
+	ctr -n other images rm --sync "$ONE" >/dev/null
+	eventually nothing_of_images
+}
+
+commits_on_top() {
+	local top
+
+	pull -q --json "$ONE" >"$WORK/pull.json" || return
+	top=$(jq -r .snapshot "$WORK/pull.json")
+	ctr snapshots --snapshotter cocoon prepare work "$top" >/dev/null &&
+		echo changed >"$(upper_of work)/changed" &&
+		ctr snapshots --snapshotter cocoon commit mine work &&
+		ctr snapshots --snapshotter cocoon view see mine >/dev/null || return
+	mkdir -p "$WORK/see"
+	at_exit unmount "$WORK/see"
+	eval "$(ctr snapshots --snapshotter cocoon mounts "$WORK/see" see)"
+	expect 'changed first' "$(cat "$WORK/see/changed" "$WORK/see/etc/text" | paste -sd ' ')" || return
+	umount "$WORK/see"
+	# ctr protects no view from the collector, so that one may be gone already.
+	ctr snapshots --snapshotter cocoon rm see 2>/dev/null || true
+	ctr snapshots --snapshotter cocoon rm mine &&
+		ctr images rm --sync "$ONE" >/dev/null && eventually nothing_of_images
+}
+
+runs_plain_images() {
+	ctr images pull --plain-http --snapshotter cocoon "$PLAIN" >/dev/null &&
+		expect first "$(run "$PLAIN" c1 /bin/tool /etc/text)" && expect 0 "$(guestfs_count)" || return
+	host_restart
+	expect first "$(run "$PLAIN" c1 /bin/tool /etc/text)" || return
+	ctr images rm --sync "$PLAIN" >/dev/null
+	eventually nothing_of_images
+}
+
+says_what_to_type() {
+	local said
+
+	said=$(ctr images pull --plain-http --snapshotter cocoon "$ONE" 2>&1) && return 1
+	echo "$said"
+	grep -qF 'cocoon pull REF' <<<"$said" || return
+	pull -q "$ONE" >/dev/null && expect first "$(run "$ONE" c1 /bin/tool /etc/text)" || return
+	ctr images rm --sync "$ONE" >/dev/null
+	eventually nothing_of_images
+}
+
+refuses_plain_images() {
+	local said
+
+	said=$(pull "$PLAIN" 2>&1) && return 1
+	grep -F 'ctr images pull --snapshotter cocoon' <<<"$said"
+}
+
+refuses_other_snapshotters() {
+	local said
+
+	said=$(pull --snapshotter overlayfs "$ONE" 2>&1) && return 1
+	grep -F 'does not take sealed layers' <<<"$said" && expect '' "$(ctr snapshots ls | tail -n +2)" || return
+	said=$(pull --snapshotter nothing "$ONE" 2>&1) && return 1
+	echo "$said"
+}
+
+says_that_no_key_fits() {
+	local said
+
+	"$COCOON" keygen image "$KEYS/wrong.key" 2>/dev/null || true
+	stop_daemon "$HOST_PID"
+	host_start_again 'local:' "  keys: [ \"file:$KEYS/wrong.key\" ]" || return
+	said=$(pull "$ONE" 2>&1) && return 1
+	expect 0 "$(mounts_count)" && expect '' "$(ctr images ls -q)" || return
+	host_restart
+	echo "$said"
+}
+
+counts() {
+	curl -s "http://$METRICS/metrics" >"$WORK/metrics" &&
+		grep -E '^cocoon_grpc_calls_total\{method="Prepare",code="ALREADY_EXISTS"\} [1-9]' "$WORK/metrics" &&
+		grep -E '^cocoon_registry_bytes_total [1-9]' "$WORK/metrics"
+}
+
+# Three sealed images: the keys of the daemon open them by a recipient's private key.
+make_tool
+image_of one first
+image_of two second one
+registry_start registry
+keys_make
+image_seal "oci:$WORK/oci:one" lib/one:sealed >/dev/null
+ONE=$SEALED_REF
+image_seal "oci:$WORK/oci:two" lib/two:sealed >/dev/null
+TWO=$SEALED_REF
+registry_push "oci:$WORK/oci:one" lib/one:plain
+PLAIN=$REGISTRY/lib/one:plain
+
+METRICS=127.0.0.1:$(free_port)
+HOST_LINES=('local:' "  guestfs: $COCOON_BIN/cocoon-guestfs" "  keys: [ \"$KEY\" ]" 'metrics:' "  address: $METRICS")
+host_start host "${HOST_LINES[@]}"
+at_exit unmount_images
+sed -n '/^\[stream_processors\]$/,/^ *args/p' "$here/../../contrib/containerd/config-v2.toml" >"$WORK/processors.toml"
+
+CONTAINERD_CRI=$WORK/processors.toml containerd_start containerd "cocoon=$HOST_DIR.sock"
+
+check 'pull fetches no layer' pulls_without_layers
+check 'run' runs
+check 'metrics' counts
+check 'the root directory is the image'"'"'s' shows_the_images_root
+check 'containers of one image do not meet' containers_do_not_meet
+check 'the daemon is restarted under a container' survives TERM
+check 'the daemon is killed under a container' survives KILL
+check 'a killed guestfs is replaced' replaces_a_dead_guestfs
+check 'lost state is made again' makes_lost_state_again
+check 'a second image shares a base' shares_a_base
+check 'images rm of one leaves the other' removes_one_of_two
+check 'images rm of all leaves nothing' removes_everything
+check 'a registry that hangs does not matter' pulls_again_without_the_registry_for_chunks
+check 'two namespaces share an image' serves_two_namespaces
+check 'an ordinary layer on a sealed image' commits_on_top
+check 'plain images' runs_plain_images
+check 'ctr images pull says what to type' says_what_to_type
+check 'cocoon pull refuses plain images' refuses_plain_images
+check 'cocoon pull refuses other snapshotters' refuses_other_snapshotters
+check 'a missing key is told' says_that_no_key_fits
+checks_end
