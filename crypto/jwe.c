@@ -324,8 +324,9 @@ static int try_recipients(struct buf *plain, const struct content *c, const json
 		return try_recipient(plain, c, &h, j, key);
 	/* go-jose repeats the first recipient's encrypted_key beside the list, so that one is not held
 	 * against it */
-	if (!json_is_array(recipients) || h.own)
-		return err_set(e, -EINVAL, "JWE: neither the flattened nor the general serialisation");
+	if (!json_is_array(recipients) || h.own || json_array_size(recipients) > JWE_MAX_RECIPIENTS)
+		return err_set(e, -EINVAL, "JWE: neither flattened nor general with at most %d recipients",
+			       JWE_MAX_RECIPIENTS);
 	for (size_t i = 0; i < json_array_size(recipients); i++) {
 		const json_t *recipient = json_array_get(recipients, i);
 		int r;

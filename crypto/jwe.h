@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define JWE_MAX_SIZE (256u << 10)
+#define JWE_MAX_RECIPIENTS 256 /* each costs a private-key operation, and the list is a stranger's */
 
 /* Append the flattened serialisation of `plain` for one recipient, an RSA or EC public key that jwa.h takes.
  * 0 or -ENOMEM (also when `to` is full). */

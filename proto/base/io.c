@@ -168,6 +168,7 @@ int make_directories(const char *path, struct err *e)
 {
 	char part[PATH_MAX];
 	size_t n = strlen(path);
+	struct stat st;
 
 	if (n == 0 || n >= sizeof(part))
 		return err_set(e, -EINVAL, "directory name of %zu bytes", n);
@@ -181,5 +182,7 @@ int make_directories(const char *path, struct err *e)
 		if (i < n)
 			part[i] = '/';
 	}
-	return 0;
+	if (stat(path, &st) < 0)
+		return err_errno(e, -errno, "%s", path);
+	return S_ISDIR(st.st_mode) ? 0 : err_errno(e, -ENOTDIR, "%s", path);
 }

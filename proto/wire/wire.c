@@ -214,10 +214,11 @@ void wire_failure_encode(struct buf *to, uint32_t chunk, const char *words)
 int wire_failure_decode(struct wire_failure *out, const uint8_t *p, size_t n, struct err *e)
 {
 	struct bytes b = bytes_of(p, n);
+	uint32_t chunk = bytes_le32(&b);
 
-	out->chunk = bytes_le32(&b);
 	if (b.bad || b.left > WIRE_MAX_WORDS)
 		return err_set(e, -EPROTO, "failure answer of %zu bytes", n);
+	out->chunk = chunk;
 	for (size_t i = 0; i < b.left; i++)
 		out->words[i] = (b.at[i] < 0x20 || b.at[i] >= 0x7f) ? '?' : (char)b.at[i];
 	out->words[b.left] = '\0';

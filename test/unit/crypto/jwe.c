@@ -181,6 +181,11 @@ Test(jwe, general_serialisation)
 	(void)json_object_set_new(j, "header", json_object());
 	cr_assert_eq(open_json(j, ec), -EINVAL, "header belongs to the flattened form");
 	(void)json_object_del(j, "header");
+	while (json_array_size(list) < JWE_MAX_RECIPIENTS)
+		(void)json_array_append_new(list, json_integer(5));
+	cr_assert_eq(open_json(j, ec), 0);
+	(void)json_array_append_new(list, json_integer(5));
+	cr_assert_eq(open_json(j, ec), -EINVAL, "too many recipients");
 	(void)json_array_clear(list);
 	cr_assert_eq(open_json(j, ec), -ENOKEY, "no recipient");
 	(void)json_object_set_new(j, "recipients", json_object());

@@ -185,5 +185,6 @@ Test(io, make_directories_makes_what_is_missing)
 	cr_assert_eq(make_directories("", &e), -EINVAL);
 	cr_assert_eq(file_write(AT_FDCWD, scratch_path("a/file"), "x", 1, 0600, &e), 0);
 	cr_assert_eq(make_directories(scratch_path("a/file/b"), &e), -ENOTDIR);
+	cr_assert_eq(make_directories(scratch_path("a/file"), &e), -ENOTDIR);
 	free(path);
 }
