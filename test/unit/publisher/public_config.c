@@ -163,8 +163,7 @@ Test(config_check, takes_what_the_spec_allows)
 	static const char *const good[] = {
 		"{\"rootfs\":{\"type\":\"layers\"}}",
 		"{\"rootfs\":{\"type\":\"layers\"},\"config\":null}",
-		"{\"rootfs\":{\"type\":\"layers\"},\"config\":{\"Env\":null,\"Cmd\":[],\"ExposedPorts\":{"
-		"\"80/tcp\":{}}}}",
+		"{\"rootfs\":{\"type\":\"layers\"},\"config\":{\"Env\":null,\"Volumes\":{\"/a\":{}}}}",
 	};
 	static const char *const bad[] = {
 		"{}",
