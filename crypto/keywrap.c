@@ -4,21 +4,19 @@
 #include "crypto/keywrap.h"
 #include "crypto/jwa.h"
 #include "crypto/jwe.h"
+#include "crypto/private_options.h"
 #include "proto/base/base64.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <string.h>
 
 #define MAX_PEM_FILE (64u << 10)
-#define MAX_OPTIONS (4u << 10) /* the plaintext; we write about 170 bytes */
 
-DEFINE_CLEANUP(json, json_t *, json_decref)
 DEFINE_CLEANUP(pkey, EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(bio, BIO *, BIO_vfree)
 
@@ -82,28 +80,17 @@ static int load_key(EVP_PKEY **out, const char *path, bool private, struct err *
 	return 0;
 }
 
-static void options_encode(struct buf *to, const struct secret *image_key, const struct digest *descriptor)
-{
-	char text[DIGEST_TEXT_SIZE];
-
-	buf_put(to, "{\"symkey\":\"", 11);
-	base64_encode(to, BASE64_STANDARD, image_key->bytes, SECRET_SIZE);
-	buf_put(to, "\",\"digest\":\"", 12);
-	buf_put(to, digest_text(descriptor, text), DIGEST_TEXT_SIZE - 1);
-	buf_put(to, "\",\"cipheroptions\":{}}", 21);
-}
-
 int keywrap_wrap(struct buf *to, const struct secret *image_key, const struct digest *descriptor,
 		 const char *path, struct err *e)
 {
 	freed(pkey) EVP_PKEY *key = NULL;
-	cleanup_buf struct buf options = {.max = MAX_OPTIONS, .secret = true};
+	cleanup_buf struct buf options = {.max = PRIVATE_OPTIONS_MAX, .secret = true};
 	cleanup_buf struct buf jwe = {.max = JWE_MAX_SIZE};
 	int r = load_key(&key, path, false, e);
 
 	if (r < 0)
 		return r;
-	options_encode(&options, image_key, descriptor);
+	private_options_encode(&options, image_key, descriptor);
 	r = buf_failed(&options) ? -ENOMEM : jwe_seal(&jwe, options.data, options.size, key);
 	ERR_clear_error();
 	if (r < 0)
@@ -114,75 +101,6 @@ int keywrap_wrap(struct buf *to, const struct secret *image_key, const struct di
 	return buf_failed(to)
 		       ? err_set(e, -E2BIG, "%s: more recipients than fit into %zu bytes", path, to->max)
 		       : 0;
-}
-
-static char *find(char *in, size_t n, const char *what)
-{
-	return memmem(in, n, what, strlen(what));
-}
-
-/* Where the value of "symkey" stands in the options, and how long it is. NULL when it is not there exactly
- * once as a plain string. */
-static char *symkey_value(char *text, size_t size, size_t *n)
-{
-	static const char name[] = "\"symkey\"";
-	char *const end = text + size;
-	char *at = find(text, size, name), *close;
-
-	if (!at)
-		return NULL;
-	at += sizeof(name) - 1;
-	if (find(at, (size_t)(end - at), name))
-		return NULL;
-	while (at < end && strchr(" \t\r\n:", *at))
-		at++;
-	if (at == end || *at++ != '"')
-		return NULL;
-	close = memchr(at, '"', (size_t)(end - at));
-	if (!close)
-		return NULL;
-	*n = (size_t)(close - at);
-	return at;
-}
-
-/* True when the rest of the options is JSON in which the string that was blanked is the member symkey, and
- * the digest is the descriptor's. */
-static bool options_fit(const char *text, size_t size, const char *blank, size_t n,
-			const struct digest *descriptor)
-{
-	freed(json) json_t *j = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-	const json_t *symkey = json_object_get(j, "symkey");
-	const char *digest = json_string_value(json_object_get(j, "digest"));
-	struct digest d;
-
-	if (!json_is_string(symkey) || json_string_length(symkey) != n ||
-	    memcmp(json_string_value(symkey), blank, n) != 0)
-		return false;
-	return digest && digest_parse(&d, digest) == 0 && digest_equal(&d, descriptor);
-}
-
-/* [W1]. The key is taken out of the text and blanked before the JSON library sees it, which would leave
- * copies in freed memory. */
-static int options_decode(struct secret *image_key, struct buf *options, const struct digest *descriptor,
-			  struct err *e)
-{
-	cleanup_buf struct buf key = {.max = SECRET_SIZE, .secret = true};
-	char *text = (char *)options->data, *value;
-	size_t n;
-	int r;
-
-	value = text ? symkey_value(text, options->size, &n) : NULL;
-	if (!value)
-		return err_set(e, -EUCLEAN, "wrapped key [W1]: no symkey");
-	r = base64_decode(&key, BASE64_STANDARD, value, n);
-	if (r < 0 || key.size != SECRET_SIZE)
-		return err_set(e, -EUCLEAN, "wrapped key [W1]: symkey is not %d bytes in base64",
-			       SECRET_SIZE);
-	memset(value, '*', n);
-	if (!options_fit(text, options->size, value, n, descriptor))
-		return err_set(e, -EUCLEAN, "wrapped key [W1]: malformed, or of another image");
-	memcpy(image_key->bytes, key.data, SECRET_SIZE);
-	return 0;
 }
 
 /* One JWE, n characters of base64. */
@@ -196,7 +114,7 @@ static int unwrap_one(struct secret *image_key, const char *text, size_t n, cons
 	if (n == 0 || base64_decode(&jwe, BASE64_STANDARD, text, n) < 0)
 		return err_set(e, -EINVAL, "not base64");
 	r = jwe_open(&options, (const char *)jwe.data, jwe.size, key, e);
-	return r < 0 ? r : options_decode(image_key, &options, descriptor, e);
+	return r < 0 ? r : private_options_decode(image_key, &options, descriptor, e);
 }
 
 int keywrap_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,

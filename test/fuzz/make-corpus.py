@@ -419,6 +419,57 @@ def annotations() -> dict[str, bytes]:
     }
 
 
+def split_protected(jwe: dict) -> bytes:
+    """The form of test/fuzz/jwe.c: the protected header in plain text, a newline, the rest."""
+    text = jwe["protected"]
+    header = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    return header + b"\n" + json.dumps({k: v for k, v in jwe.items() if k != "protected"}).encode()[1:]
+
+
+def jwes() -> dict[str, bytes]:
+    good = jwe_ec()
+    return {
+        "good-ec": json.dumps(good).encode(),
+        "good-ec-split": split_protected(good),
+        "good-rsa-split": split_protected(jwe_rsa()),
+        "good-general-split": split_protected(jwe_general()),
+        "protected-a-list": b"[]\n" + split_protected(good).split(b"\n")[1],
+        "protected-unfinished": b'{"a":\n' + split_protected(good).split(b"\n")[1],
+        "epk-a-string": split_protected(jwe_ec(extra={"epk": "x"})),
+        "epk-null": split_protected(jwe_ec(extra={"epk": None})),
+        "apu-a-number": split_protected(jwe_ec(extra={"apu": 5})),
+        "apu-not-base64": split_protected(jwe_ec(extra={"apu": "!"})),
+        "encrypted-key-missing": split_protected({k: v for k, v in good.items() if k != "encrypted_key"}),
+        "unprotected-a-list": split_protected({**good, "unprotected": []}),
+        "257-recipients": split_protected({**content({"enc": "A256GCM"}, options()), "recipients": [5] * 257}),
+        "empty": b"",
+        "newline": b"\n",
+    }
+
+
+def private_options() -> dict[str, bytes]:
+    good = options()
+    return {
+        "good": good,
+        "good-spaced": good.replace(b":", b" :\n\t"),
+        "good-digest-first": json.dumps({"digest": IMAGE, "symkey": base64.b64encode(bytes(32)).decode()}).encode(),
+        "W1-empty": b"",
+        "W1-no-symkey": b"{}",
+        "W1-name-alone": b'"symkey"',
+        "W1-unfinished": b'{"symkey":"AAAA',
+        "W1-number": b'{"symkey":5}',
+        "W1-31-bytes": options(base64.b64encode(bytes(31)).decode()),
+        "W1-33-bytes": options(base64.b64encode(bytes(33)).decode()),
+        "W1-escaped": options().replace(b'"AAAA', b'"\\u0041AAA'),
+        "W1-nested": b'{"a":' + good + b"}",
+        "W1-twice": good[:-1] + b',"symkey":""}',
+        "W1-as-a-value": b'{"a":"symkey"}',
+        "W1-another-digest": options(digest="sha256:" + "0" * 64),
+        "W1-digest-a-number": options(digest=5),
+        "W1-bytes-behind": good + b"}",
+    }
+
+
 def blob(kind: str, digit: str, size=10) -> dict:
     return {"mediaType": kind, "digest": "sha256:" + digit * 64, "size": size}
 
@@ -534,6 +585,8 @@ write("map_page", pages())
 write("wire_request", requests())
 write("wire_answer", answers())
 write("keyfile", key_files())
+write("jwe", jwes())
+write("private_options", private_options())
 write("keywrap_annotation", annotations())
 write("oci_manifest", manifests())
 write("oci_config", configs())
