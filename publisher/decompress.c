@@ -96,6 +96,9 @@ static int step_zstd(struct decompressor *d, const uint8_t **in, size_t *n, uint
 int decompressor_step(struct decompressor *d, const uint8_t **in, size_t *n, uint8_t *out, size_t room,
 		      size_t *made, struct err *e)
 {
+	*made = 0;
+	if (!*n && !d->inside) /* nothing begins with nothing */
+		return 0;
 	switch (d->kind) {
 	case COMPRESSION_GZIP:
 		return step_gzip(d, in, n, out, room, made, e);

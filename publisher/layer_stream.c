@@ -128,13 +128,10 @@ static int decompress(struct layer_stream *s, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	/* A decompressor may still hold output when its input has ended. */
-	if (s->stored_left || !decompressor_at_end(s->decompressor)) {
-		r = decompressor_step(s->decompressor, &s->stored, &s->stored_left, s->tar_bytes,
-				      sizeof(s->tar_bytes), &made, e);
-		if (r < 0)
-			return r;
-	}
+	r = decompressor_step(s->decompressor, &s->stored, &s->stored_left, s->tar_bytes,
+			      sizeof(s->tar_bytes), &made, e);
+	if (r < 0)
+		return r;
 	if (s->source_ended && !made) {
 		s->ended = true;
 		return decompressor_at_end(s->decompressor)
@@ -155,10 +152,14 @@ int layer_stream_pull(void *stream, void *buf, size_t n, size_t *got, struct err
 	*got = 0;
 	while (*got < n && (s->tar_left || !s->ended)) {
 		size_t piece = n - *got < s->tar_left ? n - *got : s->tar_left;
-		int r = piece ? 0 : decompress(s, e);
 
-		if (r < 0)
-			return r;
+		if (!piece) {
+			int r = decompress(s, e);
+
+			if (r < 0)
+				return r;
+			continue;
+		}
 		memcpy(to + *got, s->tar, piece);
 		s->tar += piece;
 		s->tar_left -= piece;

@@ -138,8 +138,9 @@ static int long_text(struct tar_reader *t, const struct tar_header *h, struct bu
 static int next_header(struct tar_reader *t, uint8_t *block, struct err *e)
 {
 	struct tar_header *h = &t->header;
+	bool extended = false;
 
-	for (bool extended = false;; extended = true) {
+	for (;;) {
 		size_t got;
 		int r = t->pull(t->arg, block, TAR_BLOCK, &got, e);
 
@@ -161,7 +162,6 @@ static int next_header(struct tar_reader *t, uint8_t *block, struct err *e)
 			break;
 		case 'g':
 			r = skip(t, h->size + padding_of(h->size), e);
-			extended = false;
 			break;
 		case 'L':
 			r = long_text(t, h, &t->gnu_path, e);
@@ -174,6 +174,7 @@ static int next_header(struct tar_reader *t, uint8_t *block, struct err *e)
 		}
 		if (r < 0)
 			return r;
+		extended |= h->type != 'g';
 	}
 }
 
