@@ -20,8 +20,9 @@ static const char help[] =
 	"\n"
 	"  --key SPEC           file:FILE or recipient:FILE\n"
 	"  --host ADDRESS       unix:PATH or vsock:CID:PORT (unix:/run/cocoon/chunks.sock)\n"
+	"  --front FRONT        auto, block, loop or tree\n"
 	"\n"
-	"cocoon-guestfs --help tells the rest.\n";
+	"cocoon-guestfs --help tells the rest, also the exit codes, which are its own.\n";
 
 /* Does not return when it works. */
 static void exec_beside(char **argv)
