@@ -3,14 +3,18 @@
 #include "publisher/destination.h"
 #include "crypto/sha256.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/io.h"
 #include "publisher/layout_writer.h"
 #include "publisher/repository.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define PUSH_THREADS 4
 
 struct destination {
 	struct reference ref;
@@ -104,58 +108,123 @@ int destination_add(struct destination *d, const struct oci_blob *blob, int fd, 
 	return 0;
 }
 
-/* Bytes of one blob on their way out. */
-struct upload {
-	int fd;
-	uint64_t before, total; /* bytes of the blobs before it, and of all */
+/* Several blobs are on their way at once: a registry answers each only after round trips. */
+struct push {
+	struct destination *d;
 	void (*progress)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
+	uint64_t total; /* bytes of all blobs */
+
+	pthread_mutex_t lock; /* guards what follows, and calls of progress */
+	size_t next;	      /* blob to push */
+	uint64_t done;	      /* bytes */
+	struct destination_stats *stats;
+	int result; /* of the first that failed */
+	struct err err;
 };
+
+/* Bytes of one blob on their way out. */
+struct upload {
+	struct push *push;
+	int fd;
+	uint64_t sent; /* counted in push->done: after a broken connection bytes are sent again */
+};
+
+static void add_progress(struct upload *u, uint64_t sent)
+{
+	struct push *p = u->push;
+
+	(void)pthread_mutex_lock(&p->lock);
+	if (sent > u->sent) {
+		p->done += sent - u->sent;
+		u->sent = sent;
+	}
+	if (p->progress)
+		p->progress(p->arg, p->done, p->total);
+	(void)pthread_mutex_unlock(&p->lock);
+}
 
 static int read_upload(void *arg, void *to, size_t n, uint64_t offset)
 {
 	struct upload *u = arg;
-	ssize_t got;
+	int r = pread_full(u->fd, to, n, offset);
 
-	for (size_t at = 0; at < n; at += (size_t)got) {
-		got = pread(u->fd, (char *)to + at, n - at, (off_t)(offset + at));
-		if (got < 0 && errno == EINTR)
-			got = 0;
-		else if (got <= 0)
-			return got < 0 ? -errno : -ENODATA;
+	if (r == 0)
+		add_progress(u, offset + n);
+	return r;
+}
+
+static int push_blob(struct push *p, const struct waiting_blob *b, struct err *e)
+{
+	struct upload u = {.push = p, .fd = b->fd};
+	const struct registry_body body = {read_upload, &u, b->blob.size};
+	struct registry_client *client = repository_registry(p->d->repository);
+	int r = registry_push_blob(client, &p->d->ref, &b->blob.digest, &body, p->d->mount_from, e);
+
+	if (r >= 0)
+		add_progress(&u, b->blob.size);
+	return r;
+}
+
+/* Push one blob after the other until none is left or one has failed. */
+static void *push_some(void *arg)
+{
+	struct push *p = arg;
+	struct err e = {{0}};
+
+	(void)pthread_mutex_lock(&p->lock);
+	while (p->result == 0 && p->next < p->d->n_blobs) {
+		const struct waiting_blob *b = &p->d->blobs[p->next++];
+		int r;
+
+		(void)pthread_mutex_unlock(&p->lock);
+		r = push_blob(p, b, &e);
+		(void)pthread_mutex_lock(&p->lock);
+		if (r < 0 && p->result == 0) {
+			p->result = r;
+			p->err = e;
+		}
+		p->stats->blobs++;
+		p->stats->bytes += b->blob.size;
+		if (r > 0) {
+			p->stats->blobs_present++;
+			p->stats->bytes_saved += b->blob.size;
+		}
 	}
-	if (u->progress)
-		u->progress(u->arg, u->before + offset + n, u->total);
-	return 0;
+	(void)pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+/* The calling thread pushes too. */
+static int push_blobs(struct push *p, struct err *e)
+{
+	pthread_t threads[PUSH_THREADS - 1];
+	size_t n = 0;
+
+	while (n < PUSH_THREADS - 1 && pthread_create(&threads[n], NULL, push_some, p) == 0)
+		n++;
+	(void)push_some(p);
+	while (n > 0)
+		(void)pthread_join(threads[--n], NULL);
+	return p->result < 0 ? err_set(e, p->result, "cannot push: %s", p->err.text) : 0;
 }
 
 static int push(struct destination *d, const void *manifest, size_t size,
 		void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
 		struct destination_stats *stats, struct err *e)
 {
-	struct registry_client *client = repository_registry(d->repository);
-	struct upload u = {.progress = progress, .arg = arg};
+	struct push p = {.d = d, .progress = progress, .arg = arg, .stats = stats};
+	int r;
 
 	for (size_t i = 0; i < d->n_blobs; i++)
-		u.total += d->blobs[i].blob.size;
-	for (size_t i = 0; i < d->n_blobs; i++) {
-		const struct oci_blob *blob = &d->blobs[i].blob;
-		struct registry_body body = {read_upload, &u, blob->size};
-		int r;
-
-		u.fd = d->blobs[i].fd;
-		r = registry_push_blob(client, &d->ref, &blob->digest, &body, d->mount_from, e);
-		if (r < 0)
-			return err_prefix(e, r, "cannot push");
-		stats->blobs++;
-		stats->bytes += blob->size;
-		if (r > 0) {
-			stats->blobs_present++;
-			stats->bytes_saved += blob->size;
-		}
-		u.before += blob->size;
-	}
-	return registry_put_manifest(client, &d->ref, OCI_TYPE_MANIFEST, manifest, size, e);
+		p.total += d->blobs[i].blob.size;
+	(void)pthread_mutex_init(&p.lock, NULL);
+	r = push_blobs(&p, e);
+	(void)pthread_mutex_destroy(&p.lock);
+	if (r < 0)
+		return r;
+	return registry_put_manifest(repository_registry(d->repository), &d->ref, OCI_TYPE_MANIFEST, manifest,
+				     size, e);
 }
 
 int destination_commit(struct destination *d, const void *manifest, size_t size,

@@ -31,7 +31,8 @@ struct destination_stats {
 	uint64_t blobs_present, bytes_saved; /* were there, or were mounted from another repository */
 };
 
-/* Make the image appear: blobs first, then the manifest under the reference's name. `progress` may be NULL.
+/* Make the image appear: blobs first, then the manifest under the reference's name. `progress` may be NULL;
+ * it is called from several threads, one at a time.
  * After a failure nothing new is left in a layout; a registry may keep blobs that no manifest names. */
 int destination_commit(struct destination *d, const void *manifest, size_t size,
 		       const struct oci_platform *platform,

@@ -117,6 +117,17 @@ config() {
 seal --public all oci:torture oci:public
 config public | jq -e '.config.Env and .history' >/dev/null || fail "--public all"
 
+# --- the start-up list: one metadata chunk more ----------------------------------------------------
+printf '%s\n' /names /data/large data/nothing >startup.list
+seal --startup startup.list oci:torture oci:started 2>startup.log
+grep -q 'paths of startup.list are no files' startup.log || fail "no word of unknown paths: $(cat startup.log)"
+printf '/attr/file-%04d\n' 0 1 111 >startup.list
+seal --startup startup.list oci:torture oci:started 2>startup.log
+[ ! -s startup.log ] || fail "start-up list: $(cat startup.log)"
+"$cocoon" verify --quiet --key recipient:guest oci:started || fail "verify with a start-up list"
+before=$("$cocoon" inspect --json oci:torture.a | jq .metadata_chunks)
+[ "$("$cocoon" inspect --json oci:started | jq .metadata_chunks)" = $((before + 1)) ] || fail "no start-up list in the image"
+
 # --- a registry: push, share, mount ----------------------------------------------------------------
 registry_start registry tls auth
 remote=(--ca "$REGISTRY_CA" --authfile "$REGISTRY_AUTHFILE")
