@@ -77,7 +77,7 @@ static int put(struct layer_data *d, const struct tar_entry *entry, struct err *
 	int r = check(entry, e);
 
 	if (r == 0)
-		r = layer_xattrs(&attr.xattrs, d->tree, entry, d->stats, e);
+		r = layer_xattrs(&attr.xattrs, &attr.mode, d->tree, entry, d->stats, e);
 	if (r < 0)
 		return r;
 	if (entry->type == TAR_CHR || entry->type == TAR_BLK)

@@ -44,6 +44,7 @@ struct collection {
 	struct attribute *list;
 	size_t n;
 	size_t list_size;
+	uint16_t mode;
 	struct buf text; /* names and values */
 };
 
@@ -148,11 +149,12 @@ static int add_libarchive(struct collection *c, const struct tar_entry *entry, c
 		   stats, e);
 }
 
-static int add_acl(struct collection *c, const struct tar_entry *entry, const char *name,
+static int add_acl(struct collection *c, const struct tar_entry *entry, const char *name, bool access,
 		   const struct pax_record *r, struct layer_stats *stats, struct err *e)
 {
 	cleanup_buf struct buf value = {.max = POSIX_ACL_MAX};
-	int answer = posix_acl_encode(r->value, r->value_size, &value);
+	uint16_t mode;
+	int answer = posix_acl_encode(r->value, r->value_size, &value, &mode);
 
 	if (answer == POSIX_ACL_MINIMAL)
 		return 0;
@@ -162,6 +164,8 @@ static int add_acl(struct collection *c, const struct tar_entry *entry, const ch
 	}
 	if (answer < 0)
 		return answer == -ENOMEM ? answer : err_set(e, answer, "%s: a malformed ACL", entry->path);
+	if (access)
+		c->mode = (uint16_t)((c->mode & ~0777) | mode);
 	return add(c, FROM_ACL, entry, name, strlen(name), value.data, value.size, stats, e);
 }
 
@@ -177,9 +181,9 @@ static int add_record(struct collection *c, const struct tar_entry *entry, const
 		return add_libarchive(c, entry, r->key + strlen(libarchive), r->key_size - strlen(libarchive),
 				      r, stats, e);
 	if (starts(r->key, r->key_size, "SCHILY.acl.access") && r->value_size)
-		return add_acl(c, entry, "system.posix_acl_access", r, stats, e);
+		return add_acl(c, entry, "system.posix_acl_access", true, r, stats, e);
 	if (starts(r->key, r->key_size, "SCHILY.acl.default") && r->value_size)
-		return add_acl(c, entry, "system.posix_acl_default", r, stats, e);
+		return add_acl(c, entry, "system.posix_acl_default", false, r, stats, e);
 	return 0;
 }
 
@@ -252,7 +256,7 @@ static int collect(struct collection *c, const struct tar_entry *entry, struct l
 	return r == 0 && buf_failed(&c->text) ? -ENOMEM : r;
 }
 
-int layer_xattrs(const struct xattr_set **out, struct tree *t, const struct tar_entry *entry,
+int layer_xattrs(const struct xattr_set **out, uint16_t *mode, struct tree *t, const struct tar_entry *entry,
 		 struct layer_stats *stats, struct err *e)
 {
 	cleanup_free struct attribute *list = NULL;
@@ -267,7 +271,7 @@ int layer_xattrs(const struct xattr_set **out, struct tree *t, const struct tar_
 	list = calloc(n, sizeof(*list));
 	if (!list)
 		return -ENOMEM;
-	c = (struct collection){.list = list};
+	c = (struct collection){.list = list, .mode = *mode};
 	buf_init(&c.text, 2 * TAR_MAX_EXTENSION);
 	r = collect(&c, entry, stats, e);
 	if (r == 0 && c.n)
@@ -275,6 +279,7 @@ int layer_xattrs(const struct xattr_set **out, struct tree *t, const struct tar_
 	buf_deinit(&c.text);
 	if (r < 0 || !c.n)
 		return r;
+	*mode = c.mode;
 	if (entries.size > EROFS_XATTR_MAX)
 		return err_set(e, -ENOTSUP, "%s: %zu bytes of extended attributes; %u are possible",
 			       entry->path, entries.size, EROFS_XATTR_MAX);

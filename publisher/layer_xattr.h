@@ -9,9 +9,10 @@
 #include "publisher/tar_reader.h"
 #include "publisher/tree_nodes.h"
 
-/* *out is NULL when there is none. What is left out is counted in `stats`. -EUCLEAN: a malformed one;
- * -ENOTSUP: one that does not fit into an inode. */
-int layer_xattrs(const struct xattr_set **out, struct tree *t, const struct tar_entry *entry,
+/* *out is NULL when there is none. *mode is the entry's, changed where an ACL in words says more: an archiver
+ * may have written the group's own permissions there, where Linux has the mask. What is left out is counted
+ * in `stats`. -EUCLEAN: a malformed one; -ENOTSUP: one that does not fit into an inode. */
+int layer_xattrs(const struct xattr_set **out, uint16_t *mode, struct tree *t, const struct tar_entry *entry,
 		 struct layer_stats *stats, struct err *e);
 
 #endif

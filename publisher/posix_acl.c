@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -132,7 +131,22 @@ static int check(const struct acl_entry *list, size_t n)
 	return n == 3 ? POSIX_ACL_MINIMAL : 0;
 }
 
-int posix_acl_encode(const void *text, size_t n, struct buf *out)
+static uint16_t mode_of(const struct acl_entry *list, size_t n)
+{
+	uint16_t user = 0, group = 0, other = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (list[i].tag == USER_OBJ)
+			user = list[i].perm;
+		else if (list[i].tag == GROUP_OBJ || list[i].tag == MASK) /* sorted: a mask comes later */
+			group = list[i].perm;
+		else if (list[i].tag == OTHER)
+			other = list[i].perm;
+	}
+	return (uint16_t)(user << 6 | group << 3 | other);
+}
+
+int posix_acl_encode(const void *text, size_t n, struct buf *out, uint16_t *mode)
 {
 	struct field rest = {text, n};
 	cleanup_free struct acl_entry *list = calloc(POSIX_ACL_MAX / ENTRY_SIZE, sizeof(*list));
@@ -156,6 +170,7 @@ int posix_acl_encode(const void *text, size_t n, struct buf *out)
 	r = check(list, count);
 	if (r)
 		return r;
+	*mode = mode_of(list, count);
 	buf_le32(out, VERSION);
 	for (size_t i = 0; i < count; i++) {
 		buf_le16(out, list[i].tag);

@@ -489,6 +489,7 @@ Test(layer_reader, takes_acls_in_words)
 	cr_assert_eq(set->size, 4 + 4 + 5 * 8);
 	cr_assert_eq(set->entries[1], EROFS_INDEX_ACL_ACCESS);
 	cr_assert_eq(set->entries[0], 0, "no name behind the index");
+	cr_assert_eq(at(t, "f")->mode, S_IFREG | 0640, "with the mask, whatever the header said");
 }
 
 Test(layer_reader, drops_what_would_mean_something_else_or_nothing)

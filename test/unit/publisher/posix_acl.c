@@ -17,11 +17,13 @@ static const uint8_t extended[] = {
 static void encodes(const char *text, const uint8_t *want, size_t size)
 {
 	struct buf b = {.max = POSIX_ACL_MAX};
-	int r = posix_acl_encode(text, strlen(text), &b);
+	uint16_t mode = 0;
+	int r = posix_acl_encode(text, strlen(text), &b, &mode);
 
 	cr_assert_eq(r, 0, "%s: %d", text, r);
 	cr_assert_eq(b.size, size, "%s: %zu bytes", text, b.size);
 	cr_assert_arr_eq(b.data, want, size, "%s", text);
+	cr_assert_eq(mode, want == extended ? 0660 : 0770, "the mask is the group's: %o", mode);
 	buf_deinit(&b);
 }
 
@@ -60,24 +62,27 @@ Test(posix_acl, sorts_by_number)
 
 Test(posix_acl, knows_what_a_mode_can_say)
 {
+	uint16_t mode;
 	struct buf b = {.max = POSIX_ACL_MAX};
 	static const char text[] = "user::rw-,group::r--,other::r--";
 
-	cr_assert_eq(posix_acl_encode(text, strlen(text), &b), POSIX_ACL_MINIMAL);
+	cr_assert_eq(posix_acl_encode(text, strlen(text), &b, &mode), POSIX_ACL_MINIMAL);
 	cr_assert_eq(b.size, 0);
 }
 
 Test(posix_acl, tells_names_without_numbers)
 {
+	uint16_t mode;
 	struct buf b = {.max = POSIX_ACL_MAX};
 	static const char text[] = "user::rw-,user:joe:r--,group::r--,mask::rw-,other::r--";
 
-	cr_assert_eq(posix_acl_encode(text, strlen(text), &b), POSIX_ACL_NAMES);
+	cr_assert_eq(posix_acl_encode(text, strlen(text), &b, &mode), POSIX_ACL_NAMES);
 	cr_assert_eq(b.size, 0);
 }
 
 Test(posix_acl, refuses_what_is_no_acl)
 {
+	uint16_t mode;
 	static const char *const bad[] = {
 		"",
 		"user::rw-",
@@ -97,13 +102,14 @@ Test(posix_acl, refuses_what_is_no_acl)
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		struct buf b = {.max = POSIX_ACL_MAX};
 
-		cr_assert_eq(posix_acl_encode(bad[i], strlen(bad[i]), &b), -EUCLEAN, "%s", bad[i]);
+		cr_assert_eq(posix_acl_encode(bad[i], strlen(bad[i]), &b, &mode), -EUCLEAN, "%s", bad[i]);
 		buf_deinit(&b);
 	}
 }
 
 Test(posix_acl, refuses_more_entries_than_a_value_holds)
 {
+	uint16_t mode;
 	struct buf b = {.max = POSIX_ACL_MAX}, text = {.max = 1 << 20};
 	char entry[32];
 
@@ -111,6 +117,6 @@ Test(posix_acl, refuses_more_entries_than_a_value_holds)
 		(void)snprintf(entry, sizeof(entry), "user:%d:r--,", i);
 		buf_put(&text, entry, strlen(entry));
 	}
-	cr_assert_eq(posix_acl_encode(text.data, text.size, &b), -E2BIG);
+	cr_assert_eq(posix_acl_encode(text.data, text.size, &b, &mode), -E2BIG);
 	buf_deinit(&text);
 }
