@@ -345,6 +345,52 @@ int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to
 	return 0;
 }
 
+/* Chunk numbers from `*number` on, until one is a hole as wanted. */
+static int seek_chunk(const struct erofs *fs, const struct erofs_inode *x, bool hole, uint64_t *number,
+		      struct err *e)
+{
+	uint64_t end = (x->size >> x->chunk_bits) + ((x->size & ((1ull << x->chunk_bits) - 1)) != 0);
+	uint8_t raw[EROFS_BLOCK];
+
+	while (*number < end) {
+		uint64_t most = sizeof(raw) / x->entry_size, n = end - *number < most ? end - *number : most;
+		int r = fs->pread(fs->arg, raw, (size_t)n * x->entry_size,
+				  x->data_offset + *number * x->entry_size, e);
+
+		if (r < 0)
+			return r;
+		for (uint64_t i = 0; i < n; i++, ++*number)
+			if ((get_le32(raw + (i + 1) * x->entry_size - 4) == NULL_BLOCK) == hole)
+				return 0;
+	}
+	return 0;
+}
+
+int erofs_seek(const struct erofs *fs, const struct erofs_inode *inode, uint64_t offset, bool hole,
+	       uint64_t *out, struct err *e)
+{
+	uint64_t number, start;
+	int r;
+
+	if (offset >= inode->size)
+		return err_set(e, -ENXIO, "past the end");
+	if (inode->layout != EROFS_CHUNK_BASED) {
+		*out = hole ? inode->size : offset;
+		return 0;
+	}
+	number = offset >> inode->chunk_bits;
+	r = seek_chunk(fs, inode, hole, &number, e);
+	if (r < 0)
+		return r;
+	start = number << inode->chunk_bits;
+	if (start < offset)
+		start = offset;
+	if (start >= inode->size && !hole)
+		return err_set(e, -ENXIO, "no more data");
+	*out = start < inode->size ? start : inode->size;
+	return 0;
+}
+
 int erofs_readlink(const struct erofs *fs, const struct erofs_inode *inode,
 		   char to[static EROFS_SYMLINK_SIZE + 1], struct err *e)
 {

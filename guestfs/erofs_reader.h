@@ -9,6 +9,7 @@
 
 #include "proto/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -63,6 +64,11 @@ int erofs_inode_read(const struct erofs *fs, struct erofs_inode *out, uint64_t n
  * zeros. */
 int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to, size_t n, uint64_t offset,
 	       size_t *done, struct err *e);
+
+/* Where the next hole (or, when not `hole`, the next data) begins, from `offset` on; a file ends with a hole.
+ * -ENXIO past the end, and when there is no more data. */
+int erofs_seek(const struct erofs *fs, const struct erofs_inode *inode, uint64_t offset, bool hole,
+	       uint64_t *out, struct err *e);
 
 /* The target, NUL-terminated. -EINVAL when `inode` is no symlink. */
 int erofs_readlink(const struct erofs *fs, const struct erofs_inode *inode,

@@ -204,6 +204,23 @@ static void tree_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset
 		explicit_bzero(p, size);
 }
 
+static void tree_lseek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info *fi)
+{
+	struct erofs_inode x;
+	uint64_t found = 0;
+	int r = read_node(req, node, &x);
+
+	(void)fi;
+	if (r == 0 && (offset < 0 || (whence != SEEK_DATA && whence != SEEK_HOLE)))
+		r = -EINVAL;
+	if (r == 0)
+		r = erofs_seek(fs_of(req), &x, (uint64_t)offset, whence == SEEK_HOLE, &found, NULL);
+	if (r < 0)
+		(void)fuse_reply_err(req, fuse_error_of(r));
+	else
+		(void)fuse_reply_lseek(req, (off_t)found);
+}
+
 /* One answer to readdir or readdirplus. */
 struct listing {
 	fuse_req_t req;
@@ -361,6 +378,7 @@ static const struct fuse_lowlevel_ops tree_ops = {
 	.readlink = tree_readlink,
 	.open = tree_open,
 	.read = tree_read,
+	.lseek = tree_lseek,
 	.opendir = tree_opendir,
 	.readdir = tree_readdir,
 	.readdirplus = tree_readdirplus,

@@ -10,7 +10,8 @@
 
 int fuse_error_of(int r)
 {
-	static const int shown[] = {ENOENT, ENODATA, ERANGE, EINVAL, ENOTDIR, EISDIR, ENOMEM, EROFS, EINTR};
+	static const int shown[] = {ENOENT, ENODATA, ERANGE, EINVAL, ENOTDIR,
+				    EISDIR, ENOMEM,  EROFS,  EINTR,  ENXIO};
 
 	for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++)
 		if (r == -shown[i])
