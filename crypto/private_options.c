@@ -28,6 +28,11 @@ static char *find(char *in, size_t n, const char *what)
 	return memmem(in, n, what, strlen(what));
 }
 
+static bool separates(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == ':';
+}
+
 /* Where the value of "symkey" stands in the options, and how long it is. NULL when it is not there exactly
  * once as a plain string. */
 static char *symkey_value(char *text, size_t size, size_t *n)
@@ -41,7 +46,7 @@ static char *symkey_value(char *text, size_t size, size_t *n)
 	at += sizeof(name) - 1;
 	if (find(at, (size_t)(end - at), name))
 		return NULL;
-	while (at < end && memchr(" \t\r\n:", *at, 5))
+	while (at < end && separates(*at))
 		at++;
 	if (at == end || *at++ != '"')
 		return NULL;
