@@ -18,6 +18,7 @@ Runs the tests, cheap ones first; without a PART all of them, `quick` stands for
   asan         unit tests and malformed samples under AddressSanitizer and UBSan
   tsan         unit tests under ThreadSanitizer
   fuzz         each fuzz target for FUZZ_SECONDS (default 4)
+  harness      the tests' own tools: clean-up, tree comparison, the two oracles
   integration  publisher, chunk store and guest with a real registry, real FUSE and real EROFS
   containerd   snapshotter and `cocoon pull` under a real containerd and runc
 
@@ -30,7 +31,7 @@ cd "$(dirname "$0")/.." || exit 1
 SOURCE=$PWD
 BUILD_ROOT=${BUILD_ROOT:-$SOURCE/build-test}
 FUZZ_SECONDS=${FUZZ_SECONDS:-4}
-ALL="format layering unit vectors clang tidy asan tsan fuzz integration containerd"
+ALL="format layering unit vectors clang tidy asan tsan fuzz harness integration containerd"
 PASSED=0
 FAILED=0
 
@@ -136,7 +137,7 @@ part_clang() {
 part_tidy() {
     develop_build
     # shellcheck disable=SC2016
-    check tidy sh -c 'git ls-files "*.c" | grep -vE "^test/" | xargs -P2 -n4 clang-tidy --quiet -p "$1"' \
+    check tidy sh -c 'git ls-files "*.c" | grep -vE "^test/" | xargs -P2 -n1 clang-tidy --quiet -p "$1"' \
         tidy "$BUILD_ROOT/unit"
 }
 
@@ -162,6 +163,13 @@ part_fuzz() {
         rm -rf "${corpus:?}"/*
     done
     rm -rf "$corpus"
+}
+
+part_harness() {
+    local script
+    for script in test/compare/selftest.sh test/compare/oracles.sh test/lib/selftest.sh; do
+        check "${script#test/}" bash "$script"
+    done
 }
 
 part_integration() {
