@@ -71,7 +71,7 @@ enum {
 /* Extended attributes: a header, then entries, each {name size, name index, LE16 value size, name, value}
  * padded to 4. */
 #define EROFS_XATTR_HEADER 12u
-#define EROFS_XATTR_MAX (65534u * 4) /* entries of one inode: their count of 4-byte units is 16 bits */
+#define EROFS_XATTR_MAX 262136u /* entries of one inode: their count of 4-byte units is 16 bits */
 enum {
 	EROFS_INDEX_USER = 1,
 	EROFS_INDEX_ACL_ACCESS = 2,

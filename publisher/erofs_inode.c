@@ -163,7 +163,7 @@ uint32_t erofs_dir_block(struct erofs_dirents *d, uint8_t block[static BLOCK_SIZ
 	}
 	memset(block, 0, BLOCK_SIZE);
 	for (uint32_t i = 0, at = n * EROFS_DIRENT_SIZE; i < n; i++) {
-		uint8_t *dirent = block + i * EROFS_DIRENT_SIZE;
+		uint8_t *dirent = block + (size_t)i * EROFS_DIRENT_SIZE;
 
 		(void)erofs_dirents_next(d, &entry);
 		put_le64(dirent + DIRENT_NID, entry.node->nid);

@@ -260,7 +260,7 @@ int layer_xattrs(const struct xattr_set **out, uint16_t *mode, struct tree *t, c
 		 struct layer_stats *stats, struct err *e)
 {
 	cleanup_free struct attribute *list = NULL;
-	cleanup_buf struct buf entries = {.max = 2 * TAR_MAX_EXTENSION};
+	cleanup_buf struct buf entries = {.max = (size_t)2 * TAR_MAX_EXTENSION};
 	size_t n = count_records(entry->pax); /* each gives one attribute at most */
 	struct collection c;
 	int r;
@@ -272,7 +272,7 @@ int layer_xattrs(const struct xattr_set **out, uint16_t *mode, struct tree *t, c
 	if (!list)
 		return -ENOMEM;
 	c = (struct collection){.list = list, .mode = *mode};
-	buf_init(&c.text, 2 * TAR_MAX_EXTENSION);
+	buf_init(&c.text, (size_t)2 * TAR_MAX_EXTENSION);
 	r = collect(&c, entry, stats, e);
 	if (r == 0 && c.n)
 		r = encode(&c, &entries);

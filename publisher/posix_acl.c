@@ -30,7 +30,7 @@ static struct field cut(struct field *rest, const char *ends)
 {
 	struct field f = {rest->at, 0};
 
-	while (f.size < rest->size && !memchr(ends, f.at[f.size], strlen(ends)))
+	while (f.size < rest->size && !(f.at[f.size] && strchr(ends, f.at[f.size])))
 		f.size++;
 	rest->at += f.size;
 	rest->size -= f.size;

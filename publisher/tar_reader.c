@@ -293,7 +293,7 @@ int tar_next(struct tar_reader *t, struct tar_entry *out, struct err *e)
 	t->stored = 0;
 	t->padding = 0;
 	t->pax.size = t->path.size = t->link.size = t->gnu_path.size = t->gnu_link.size = 0;
-	buf_init(&sparse.map, TAR_MAX_EXTENSION * 2);
+	buf_init(&sparse.map, (size_t)2 * TAR_MAX_EXTENSION);
 	r = next_header(t, block, e);
 	if (r == 0)
 		r = assemble(t, block, &sparse, out, e);

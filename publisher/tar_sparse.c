@@ -85,7 +85,7 @@ static int add_cells(struct tar_map *m, const uint8_t *cells, int n, struct err 
 	int r = 0;
 
 	for (int i = 0; i < n && r == 0 && !last; i++)
-		r = add_cell(m, cells + i * CELL, &last, e);
+		r = add_cell(m, cells + (ptrdiff_t)i * CELL, &last, e);
 	return r;
 }
 

@@ -47,8 +47,8 @@ struct name *tree_find(const struct tree *t, const struct node *dir, const char 
 	uint32_t hash = hash_name(dir, text, length);
 	struct name *n = t->names[hash & (t->n_slots - 1)];
 
-	while (n &&
-	       (n->hash != hash || n->dir != dir || n->length != length || memcmp(n->text, text, length)))
+	while (n && (n->hash != hash || n->dir != dir || n->length != length ||
+		     memcmp(n->text, text, length) != 0))
 		n = n->chain;
 	return n;
 }
