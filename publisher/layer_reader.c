@@ -43,7 +43,9 @@ static mode_t file_type(enum tar_type type)
 	return S_IFREG;
 }
 
-/* As the kernel encodes a device number in 32 bits. */
+/* As the kernel encodes a device number in 32 bits. 0:0 is one like any other here, as it is to umoci and
+ * containerd, although overlayfs takes such a character device for a whiteout: in a layer only names are
+ * whiteouts. */
 static uint32_t encode_device(uint32_t major, uint32_t minor)
 {
 	return (minor & 0xff) | major << 8 | (minor & ~0xffu) << 12;
