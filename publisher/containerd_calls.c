@@ -60,8 +60,7 @@ int containerd_lease_delete(struct containerd_client *c, const char *id, struct 
 				      &google__protobuf__empty__descriptor, NULL, TIMEOUT_MS, e);
 }
 
-/* Content -------------------------------------------------------------------------------------------------
- */
+/* ---- Content ---- */
 
 static int label_content(struct containerd_client *c, const struct digest *digest,
 			 const struct containerd_label *labels, size_t n, struct err *e)
@@ -136,8 +135,7 @@ int containerd_content_put(struct containerd_client *c, const char *ref, const s
 	return r == -EEXIST ? label_content(c, digest, labels, n, e) : r;
 }
 
-/* Snapshots -----------------------------------------------------------------------------------------------
- */
+/* ---- Snapshots ---- */
 
 int containerd_snapshot_prepare(struct containerd_client *c, const char *snapshotter, const char *key,
 				const char *parent, const struct containerd_label *labels, size_t n,
@@ -193,8 +191,7 @@ int containerd_snapshot_remove(struct containerd_client *c, const char *snapshot
 				      &google__protobuf__empty__descriptor, NULL, TIMEOUT_MS, e);
 }
 
-/* Images --------------------------------------------------------------------------------------------------
- */
+/* ---- Images ---- */
 
 int containerd_image_put(struct containerd_client *c, const char *name, const char *media_type,
 			 const struct digest *digest, uint64_t size, struct err *e)

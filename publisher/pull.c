@@ -34,8 +34,7 @@ struct pull_job {
 	char repository_name[256];
 };
 
-/* The image -----------------------------------------------------------------------------------------------
- */
+/* ---- The image ---- */
 
 /* [M3]: the config names the layers themselves as its diff IDs. The chain IDs follow from them as OCI's
  * config.md has it. */
@@ -95,8 +94,7 @@ static int read_image(struct pull_job *j, const struct reference *ref, struct er
 	return r < 0 ? r : compute_chain_ids(j);
 }
 
-/* Content -------------------------------------------------------------------------------------------------
- */
+/* ---- Content ---- */
 
 static int put_config(struct pull_job *j, struct err *e)
 {
@@ -139,8 +137,7 @@ static int put_manifest(struct pull_job *j, struct err *e)
 				      e);
 }
 
-/* Snapshots -----------------------------------------------------------------------------------------------
- */
+/* ---- Snapshots ---- */
 
 /* The digests of this layer and those above, comma-separated, as many as a label takes. */
 static void layers_text(const struct pull_job *j, uint32_t from, char to[static LABEL_VALUE_SIZE])
@@ -211,8 +208,7 @@ static int prepare_layers(struct pull_job *j, struct err *e)
 	return 0;
 }
 
-/* The whole -----------------------------------------------------------------------------------------------
- */
+/* ---- The whole ---- */
 
 static int run(struct pull_job *j, const struct reference *ref, struct err *e)
 {

@@ -20,8 +20,7 @@
 #define MAX_ENTRIES 64
 #define DEFAULT_CACHE (20ull << 30)
 
-/* The file ------------------------------------------------------------------------------------------------
- */
+/* ---- The file ---- */
 
 struct file_chunks {
 	char *socket;
@@ -86,8 +85,7 @@ static const cyaml_schema_field_t file_fields[] = {
 static const cyaml_schema_value_t file_schema = {
 	CYAML_VALUE_MAPPING(CYAML_FLAG_POINTER, struct file, file_fields)};
 
-/* What libcyaml says --------------------------------------------------------------------------------------
- */
+/* ---- What libcyaml says ---- */
 
 struct words {
 	char what[256], where[128];
@@ -183,8 +181,7 @@ static void take_file(struct config *c, struct file *f)
 		take(&c->metrics, &f->metrics->address);
 }
 
-/* The configuration ---------------------------------------------------------------------------------------
- */
+/* ---- The configuration ---- */
 
 int config_set(char **field, const char *value)
 {

@@ -87,26 +87,44 @@ static void last_words(const char *path, char *words, size_t size)
 	}
 }
 
-/* Wait for the first process: it ends when the image is mounted, or cannot be. */
-static int await(pid_t pid, const struct local_road_config *config, const struct guestfs_paths *paths,
-		 struct err *e)
+enum waited { ENDED, TIMED_OUT, CANCELED, UNWATCHED };
+
+static enum waited wait_first(pid_t pid, unsigned timeout_ms, int cancel)
 {
 	cleanup_close int watch = pidfd_open(pid, 0);
-	struct pollfd p = {.fd = watch, .events = POLLIN};
-	char words[256];
-	int status = 0, ready;
+	struct pollfd p[2] = {{.fd = watch, .events = POLLIN}, {.fd = cancel, .events = POLLIN}};
+	int ready;
 
+	if (watch < 0)
+		return UNWATCHED;
 	do
-		ready = watch < 0 ? -1 : poll(&p, 1, (int)config->timeout_ms);
-	while (ready < 0 && errno == EINTR && watch >= 0);
-	if (ready <= 0)
+		ready = poll(p, 2, (int)timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	if (ready < 0)
+		return UNWATCHED;
+	if (p[0].revents)
+		return ENDED;
+	return p[1].revents ? CANCELED : TIMED_OUT;
+}
+
+/* The first process ends when the image is mounted, or cannot be. */
+static int await(pid_t pid, const struct local_road_config *config, const struct guestfs_paths *paths,
+		 int cancel, struct err *e)
+{
+	enum waited waited = wait_first(pid, config->timeout_ms, cancel);
+	char words[256];
+	int status = 0;
+
+	if (waited != ENDED)
 		(void)kill(-pid, SIGKILL); /* the session's whole group */
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	if (ready == 0)
+	if (waited == TIMED_OUT)
 		return err_set(e, -ETIMEDOUT, "%s did not mount the image within %u s", config->guestfs,
 			       config->timeout_ms / 1000);
-	if (ready < 0)
+	if (waited == CANCELED)
+		return err_set(e, -ECANCELED, "the snapshotter is being stopped");
+	if (waited == UNWATCHED)
 		return err_set(e, -EIO, "%s cannot be watched", config->guestfs);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
@@ -117,7 +135,7 @@ static int await(pid_t pid, const struct local_road_config *config, const struct
 }
 
 int guestfs_start(const struct local_road_config *config, const char *reference,
-		  const struct guestfs_paths *paths, struct err *e)
+		  const struct guestfs_paths *paths, int cancel, struct err *e)
 {
 	cleanup_close int lock = open(paths->lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	cleanup_close int log =
@@ -150,9 +168,11 @@ int guestfs_start(const struct local_road_config *config, const char *reference,
 	add(&args, reference);
 	add(&args, paths->mount);
 	r = spawn(config, &args, lock, log, &pid);
-	if (r < 0)
-		return err_errno(e, r, "starting %s", config->guestfs);
-	return await(pid, config, paths, e);
+	if (r < 0) {
+		(void)err_errno(e, r, "starting %s", config->guestfs);
+		return -EIO; /* what is missing is not the image */
+	}
+	return await(pid, config, paths, cancel, e);
 }
 
 bool guestfs_is_alive(const struct guestfs_paths *paths)

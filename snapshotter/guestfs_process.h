@@ -16,10 +16,10 @@ struct guestfs_paths {
 };
 
 /* Mount `reference` at paths->mount (an empty directory) and return when it can be used. Its messages go to
- * paths->log. -EBUSY when a process for this image runs already; -ETIMEDOUT; -EIO with the process' last
- * words. */
+ * paths->log. When `cancel` becomes readable the process is killed. -EBUSY when a process for this image runs
+ * already; -ETIMEDOUT; -ECANCELED; -EIO with the process' last words. */
 int guestfs_start(const struct local_road_config *config, const char *reference,
-		  const struct guestfs_paths *paths, struct err *e);
+		  const struct guestfs_paths *paths, int cancel, struct err *e);
 
 bool guestfs_is_alive(const struct guestfs_paths *paths);
 /* Wait until the process has ended. 0 or -ETIMEDOUT. */

@@ -10,12 +10,17 @@
 #include "proto/base/log.h"
 #include "snapshotter/guestfs_process.h"
 #include "snapshotter/mount_table.h"
+#include "snapshotter/worker_pool.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 
 #define DEFAULT_TIMEOUT_MS 60000u
+#define AHEAD_THREADS 2
+#define AHEAD_WAITING 64
 #define MAX_ROOT 3000u
 
 struct image_entry {
@@ -32,6 +37,8 @@ struct local_road {
 	pthread_mutex_t lock;	/* guards entries; never held while mounting */
 	pthread_cond_t changed; /* an entry is no longer busy */
 	struct image_entry *entries;
+	int cancel;		   /* readable once local_road_cancel() was called */
+	struct worker_pool *ahead; /* mounts nobody waits for yet */
 };
 
 DEFINE_CLEANUP(local_road, struct local_road *, local_road_close)
@@ -61,11 +68,15 @@ static int copy_config(struct local_road *r, const struct local_road_config *fro
 int local_road_open(struct local_road **out, const struct local_road_config *config, struct err *e)
 {
 	__attribute__((cleanup(cleanup_local_road))) struct local_road *r = calloc(1, sizeof(*r));
+	int result;
 
 	if (!r)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&r->lock, NULL);
 	(void)pthread_cond_init(&r->changed, NULL);
+	r->cancel = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (r->cancel < 0)
+		return err_errno(e, -errno, "eventfd");
 	if (*config->root != '/' || strlen(config->root) > MAX_ROOT)
 		return err_set(e, -EINVAL, "root %.64s… is not an absolute path of at most %u bytes",
 			       config->root, MAX_ROOT);
@@ -75,14 +86,23 @@ int local_road_open(struct local_road **out, const struct local_road_config *con
 	}
 	if (make_directories(r->dir, e) < 0)
 		return err_prefix(e, -EIO, "making %s", r->dir);
+	result = worker_pool_open(&r->ahead, AHEAD_THREADS, AHEAD_WAITING, e);
+	if (result < 0)
+		return result;
 	*out = take_ptr(r);
 	return 0;
+}
+
+void local_road_cancel(struct local_road *r)
+{
+	(void)eventfd_write(r->cancel, 1);
 }
 
 void local_road_close(struct local_road *r)
 {
 	if (!r)
 		return;
+	worker_pool_close(r->ahead);
 	for (struct image_entry *x = r->entries; x;) {
 		struct image_entry *next = x->next;
 
@@ -96,6 +116,8 @@ void local_road_close(struct local_road *r)
 	free(r->host);
 	free(r->front);
 	free(r->dir);
+	if (r->cancel >= 0)
+		(void)close(r->cancel);
 	(void)pthread_cond_destroy(&r->changed);
 	(void)pthread_mutex_destroy(&r->lock);
 	free(r);
@@ -165,7 +187,7 @@ static int ensure_mounted(struct local_road *r, const char *reference, const str
 		return result;
 	if (mkdir(p->mount, 0700) < 0 && errno != EEXIST)
 		return err_errno(e, -errno, "%s", p->mount);
-	result = guestfs_start(&r->config, reference, p, e);
+	result = guestfs_start(&r->config, reference, p, r->cancel, e);
 	if (result == 0) {
 		mounted = mount_table_has(p->mount, e);
 		if (mounted < 0)
@@ -222,6 +244,40 @@ void local_road_release(struct local_road *r, const struct digest *chain)
 	if (x && --x->holds == 0 && !x->busy)
 		drop_entry(r, x);
 	(void)pthread_mutex_unlock(&r->lock);
+}
+
+struct ahead {
+	struct job job;
+	struct local_road *road;
+	struct digest chain;
+	char reference[];
+};
+
+static void mount_ahead(struct job *job)
+{
+	struct ahead *a = (struct ahead *)((char *)job - offsetof(struct ahead, job));
+	char path[PATH_MAX];
+	struct err e = {""};
+
+	if (local_road_mount(a->road, &a->chain, a->reference, path, &e) == 0)
+		local_road_release(a->road, &a->chain);
+	else
+		log_debug("not mounted ahead: %s", e.text);
+	free(a);
+}
+
+void local_road_mount_ahead(struct local_road *r, const struct digest *chain, const char *reference)
+{
+	struct ahead *a = malloc(sizeof(*a) + strlen(reference) + 1);
+
+	if (!a)
+		return;
+	a->job.run = mount_ahead;
+	a->road = r;
+	a->chain = *chain;
+	memcpy(a->reference, reference, strlen(reference) + 1);
+	if (worker_pool_submit(r->ahead, &a->job) < 0)
+		free(a);
 }
 
 /* Unmount the image if it may go; its lock and log go with it. */

@@ -29,6 +29,8 @@ struct local_road;
 
 /* The configuration is copied. */
 int local_road_open(struct local_road **out, const struct local_road_config *config, struct err *e);
+/* Mounts that are being made, or are asked for later, fail soon with -ECANCELED. */
+void local_road_cancel(struct local_road *r);
 /* Mounts stay. No call may be running. NULL is fine. */
 void local_road_close(struct local_road *r);
 
@@ -39,6 +41,10 @@ void local_road_close(struct local_road *r);
 int local_road_mount(struct local_road *r, const struct digest *chain, const char *reference,
 		     char path[static PATH_MAX], struct err *e);
 void local_road_release(struct local_road *r, const struct digest *chain);
+
+/* The image will be asked for soon: begin to mount it in the background. Failures are silent, as who asks
+ * then tries again. */
+void local_road_mount_ahead(struct local_road *r, const struct digest *chain, const char *reference);
 
 /* Unmount every image that nobody holds and `keep` does not want. Fails at the end, with the first error. */
 typedef bool local_road_keep(void *arg, const struct digest *chain);

@@ -237,9 +237,18 @@ static int start(struct daemon *d, struct err *e)
 	return r == 0 ? start_service(d, e) : r;
 }
 
+/* What a call may be waiting for ends now. */
+static void hurry(void *arg)
+{
+	struct daemon *d = arg;
+
+	local_road_cancel(d->road);
+	registry_client_stop(d->store->registry);
+}
+
 static void stop(struct daemon *d)
 {
-	rpc_server_stop(d->rpc, GRACE_MS);
+	rpc_server_stop(d->rpc, GRACE_MS, hurry, d);
 	if (d->metrics)
 		metrics_stop(d->metrics);
 	snapshots_close(d->snapshots);

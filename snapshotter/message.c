@@ -62,8 +62,7 @@ void *arena_alloc(struct arena *a, size_t n)
 	return p;
 }
 
-/* The wire form -------------------------------------------------------------------------------------------
- */
+/* ---- The wire form ---- */
 
 struct walk {
 	const uint8_t *at, *end;
@@ -179,8 +178,7 @@ static int check(const ProtobufCMessageDescriptor *type, struct walk w, unsigned
 	return 0;
 }
 
-/* protobuf-c's allocator ----------------------------------------------------------------------------------
- */
+/* ---- protobuf-c's allocator ---- */
 
 struct attempt {
 	struct arena *arena;

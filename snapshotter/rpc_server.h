@@ -44,9 +44,9 @@ struct rpc_server_options {
 int rpc_server_start(struct rpc_server **out, const struct rpc_server_options *options, int listener,
 		     struct err *e);
 
-/* No new calls; running ones may end within grace_ms and are cancelled then. Returns when all have ended.
- * NULL is fine. */
-void rpc_server_stop(struct rpc_server *s, unsigned grace_ms);
+/* No new calls; running ones may end within grace_ms. Then they are cancelled, and `hurry` (may be NULL) is
+ * called so that what their handlers wait for ends soon. Returns when all have ended. NULL is fine. */
+void rpc_server_stop(struct rpc_server *s, unsigned grace_ms, void (*hurry)(void *arg), void *arg);
 
 /* For handlers: */
 

@@ -53,8 +53,7 @@ static void log_outcome(const char *method, const char *key, int r, const struct
 		log_warn("%s key=%s: %s", method, key, e->text);
 }
 
-/* Mounts --------------------------------------------------------------------------------------------------
- */
+/* ---- Mounts ---- */
 
 /* A mount in protobuf's shape, borrowing from the struct it shows. It is pointed to: it must not move. */
 struct shown_mount {
@@ -130,8 +129,7 @@ static int mounts(void *arg, struct rpc *call, struct err *e)
 	return rpc_answer(call, &response.base);
 }
 
-/* Changes -------------------------------------------------------------------------------------------------
- */
+/* ---- Changes ---- */
 
 static int answer_empty(struct rpc *call)
 {
@@ -169,8 +167,7 @@ static int cleanup(void *arg, struct rpc *call, struct err *e)
 	return r < 0 ? r : answer_empty(call);
 }
 
-/* Infos ---------------------------------------------------------------------------------------------------
- */
+/* ---- Infos ---- */
 
 struct shown_info {
 	pb_info info;

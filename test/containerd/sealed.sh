@@ -317,18 +317,21 @@ says_what_to_type() {
 	local said
 
 	said=$(ctr images pull --plain-http --snapshotter cocoon "$ONE" 2>&1) && return 1
-	echo "$said"
-	grep -qF 'cocoon pull REF' <<<"$said" || return
+	grep -qF 'cocoon pull REF' <<<"$said" || {
+		echo "$said"
+		return 1
+	}
 	pull -q "$ONE" >/dev/null && expect first "$(run "$ONE" c1 /bin/tool /etc/text)" || return
 	ctr images rm --sync "$ONE" >/dev/null
-	eventually nothing_of_images
+	eventually nothing_of_images && sed -n 's/^ctr: //p' <<<"$said"
 }
 
 refuses_plain_images() {
 	local said
 
 	said=$(pull "$PLAIN" 2>&1) && return 1
-	grep -F 'ctr images pull --snapshotter cocoon' <<<"$said"
+	echo "$said"
+	grep -qF 'ctr images pull --snapshotter cocoon' <<<"$said"
 }
 
 refuses_other_snapshotters() {
@@ -345,11 +348,12 @@ says_that_no_key_fits() {
 
 	"$COCOON" keygen image "$KEYS/wrong.key" 2>/dev/null || true
 	stop_daemon "$HOST_PID"
-	host_start_again 'local:' "  keys: [ \"file:$KEYS/wrong.key\" ]" || return
+	host_start_again 'local:' "  guestfs: $COCOON_BIN/cocoon-guestfs" "  keys: [ \"file:$KEYS/wrong.key\" ]" || return
 	said=$(pull "$ONE" 2>&1) && return 1
 	expect 0 "$(mounts_count)" && expect '' "$(ctr images ls -q)" || return
 	host_restart
 	echo "$said"
+	grep -q 'key' <<<"$said"
 }
 
 counts() {

@@ -55,6 +55,17 @@ static size_t calls(void)
 	return n;
 }
 
+static void *mount_and_release(void *arg)
+{
+	char path[PATH_MAX];
+	int *result = arg;
+
+	*result = local_road_mount(road, &one, "r/x@sha256:1", path, NULL);
+	if (*result == 0)
+		local_road_release(road, &one);
+	return NULL;
+}
+
 Test(local_road, mounts_once_and_passes_what_it_was_told)
 {
 	char path[PATH_MAX], again[PATH_MAX], line[512];
@@ -161,15 +172,18 @@ Test(local_road, failures_are_told_in_guestfs_words)
 	local_road_release(road, &one);
 }
 
-static void *mount_and_release(void *arg)
+Test(local_road, a_mount_under_way_can_be_cancelled)
 {
-	char path[PATH_MAX];
-	int *result = arg;
+	pthread_t thread;
+	int result;
 
-	*result = local_road_mount(road, &one, "r/x@sha256:1", path, NULL);
-	if (*result == 0)
-		local_road_release(road, &one);
-	return NULL;
+	fake_guestfs_set("hang", true);
+	cr_assert_eq(pthread_create(&thread, NULL, mount_and_release, &result), 0);
+	while (calls() == 0)
+		(void)usleep(1000);
+	local_road_cancel(road);
+	(void)pthread_join(thread, NULL);
+	cr_assert_eq(result, -ECANCELED);
 }
 
 Test(local_road, many_at_once_share_one_mount)

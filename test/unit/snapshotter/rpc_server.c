@@ -104,15 +104,14 @@ static void setup(void)
 
 static void teardown(void)
 {
-	rpc_server_stop(server, 1000);
+	rpc_server_stop(server, 1000, NULL, NULL);
 	unix_listener_close(&listener);
 	scratch_close();
 }
 
 TestSuite(rpc_server, .init = setup, .fini = teardown, .timeout = 60);
 
-/* The client ----------------------------------------------------------------------------------------------
- */
+/* ---- The client ---- */
 
 struct client {
 	grpc_channel *channel;
@@ -230,8 +229,7 @@ static struct answer call_key(struct client *c, const char *method, const char *
 	return call_bytes(c, method, bytes, protobuf_c_message_pack(&m.base, bytes), timeout_ms);
 }
 
-/* Tests ---------------------------------------------------------------------------------------------------
- */
+/* ---- Tests ---- */
 
 Test(rpc_server, answers_and_says_why_not)
 {
@@ -333,7 +331,7 @@ Test(rpc_server, more_than_it_can_queue_is_refused_at_once)
 	struct caller callers[12];
 	size_t refused = 0;
 
-	rpc_server_stop(server, 0);
+	rpc_server_stop(server, 0, NULL, NULL);
 	unix_listener_close(&listener);
 	start(1, 2);
 	for (size_t i = 0; i < 12; i++) {
@@ -357,20 +355,27 @@ Test(rpc_server, a_stop_lets_running_calls_end)
 	cr_assert_eq(pthread_create(&x.thread, NULL, call_from_thread, &x), 0);
 	while (atomic_load(&running) == 0)
 		(void)usleep(1000);
-	rpc_server_stop(server, 5000);
+	rpc_server_stop(server, 5000, NULL, NULL);
 	server = NULL;
 	(void)pthread_join(x.thread, NULL);
 	cr_assert_eq(x.answer.status, GRPC_STATUS_OK, "%s", x.answer.words);
 }
 
+static void count_hurry(void *arg)
+{
+	++*(int *)arg;
+}
+
 Test(rpc_server, a_stop_ends_calls_after_its_grace)
 {
+	int hurried = 0;
 	struct caller x = {.key = "wait", .timeout_ms = 20000};
 
 	cr_assert_eq(pthread_create(&x.thread, NULL, call_from_thread, &x), 0);
 	while (atomic_load(&running) == 0)
 		(void)usleep(1000);
-	rpc_server_stop(server, 100);
+	rpc_server_stop(server, 100, count_hurry, &hurried);
+	cr_assert_eq(hurried, 1);
 	server = NULL;
 	(void)pthread_join(x.thread, NULL);
 	cr_assert_neq(x.answer.status, GRPC_STATUS_OK);

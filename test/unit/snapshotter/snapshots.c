@@ -78,9 +78,12 @@ static void setup(void)
 
 static void teardown(void)
 {
-	if (road)
+	close_all(); /* waits for what is mounted ahead */
+	if (road) {
+		road = fake_guestfs_road();
 		(void)local_road_sweep(road, keep_none, NULL, NULL);
-	close_all();
+		local_road_close(road);
+	}
 	scratch_close();
 }
 
@@ -171,8 +174,6 @@ Test(snapshots, a_sealed_image_is_there_at_once_and_mounted_when_its_last_layer_
 	cleanup_snapshot struct snapshot s = {0};
 	uint64_t size, inodes;
 
-	cr_assert_eq(prepare_layer(MANIFEST, chains[0], "", true), -EEXIST);
-	cr_assert_eq(local_road_count(road), 0);
 	pull(MANIFEST, chains);
 	cr_assert_eq(local_road_count(road), 1);
 	cr_assert_eq(snapshots_stat(snapshots, name_of(chains[2]), &s, NULL), 0);
@@ -181,6 +182,20 @@ Test(snapshots, a_sealed_image_is_there_at_once_and_mounted_when_its_last_layer_
 	cr_assert_str_eq(s.parent, name_of(chains[1]));
 	cr_assert_eq(snapshots_usage(snapshots, name_of(chains[2]), &size, &inodes, NULL), 0);
 	cr_assert_eq(size, 0);
+}
+
+Test(snapshots, the_image_is_mounted_while_its_layers_are_asked_for)
+{
+	cr_assert_eq(prepare_layer(MANIFEST, chains[0], "", true), -EEXIST);
+	for (int i = 0; i < 500 && local_road_count(road) == 0; i++)
+		(void)usleep(10000);
+	cr_assert_eq(local_road_count(road), 1);
+	cr_assert_eq(snapshots_remove(snapshots, name_of(chains[0]), NULL), 0);
+	for (int i = 0; i < 500 && local_road_count(road) > 0; i++) {
+		cr_assert_eq(snapshots_cleanup(snapshots, NULL), 0);
+		(void)usleep(10000);
+	}
+	cr_assert_eq(local_road_count(road), 0, "nobody came for it");
 }
 
 Test(snapshots, containers_of_a_sealed_image_are_overlays_on_its_mount)
@@ -311,9 +326,9 @@ Test(snapshots, a_failing_mount_fails_the_pull_with_its_words)
 	struct mount m = {0};
 	struct err e = {""};
 
+	fake_guestfs_set("fail", true);
 	cr_assert_eq(prepare_layer(MANIFEST, chains[0], "", true), -EEXIST);
 	cr_assert_eq(prepare_layer(MANIFEST, chains[1], name_of(chains[0]), true), -EEXIST);
-	fake_guestfs_set("fail", true);
 	cr_assert_eq(labels_set(&l, LABEL_REF, chains[2], NULL), 0);
 	cr_assert_eq(labels_set(&l, LABEL_IMAGE_REF, "r.example/x:1", NULL), 0);
 	cr_assert_eq(labels_set(&l, LABEL_MANIFEST_DIGEST, MANIFEST, NULL), 0);

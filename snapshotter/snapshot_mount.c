@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What lies below a snapshot, and how that is mounted: ordinary layers from the top down, and at the bottom
+ * perhaps a sealed image, whose mount is one more lower directory. */
+#include "snapshotter/snapshots_internal.h"
+
+#include "proto/base/bytes.h"
+#include "proto/base/cleanup.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define MAX_OPTION (1u << 20) /* of a lowerdir list */
+
+void lowers_deinit(struct lowers *l)
+{
+	free(l->ids);
+	free(l->reference);
+}
+
+static int push(struct lowers *l, int64_t id)
+{
+	int64_t *grown = reallocarray(l->ids, l->n + 1, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	l->ids = grown;
+	grown[l->n++] = id;
+	return 0;
+}
+
+/* Inside a transaction: follow the parents from `name` down. */
+static int collect(struct snapshots *s, const char *name, struct lowers *l, struct err *e)
+{
+	cleanup_free char *at = strdup(name);
+
+	if (!at)
+		return -ENOMEM;
+	while (*at) {
+		cleanup_snapshot struct snapshot x = {0};
+		int r = snapshot_db_get(s->db, at, &x, e);
+
+		if (r < 0)
+			return r;
+		if (x.chain) {
+			if (!x.image)
+				return err_set(
+					e, -EINVAL,
+					"%s is one layer of a sealed image; only the whole image can be used",
+					at);
+			l->reference = take_ptr(x.image);
+			return digest_parse(&l->chain, x.chain);
+		}
+		if (push(l, x.id) < 0)
+			return -ENOMEM;
+		free(at);
+		at = take_ptr(x.parent);
+	}
+	return 0;
+}
+
+int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e)
+{
+	int r = snapshot_db_begin(s->db, e);
+
+	if (r < 0)
+		return r;
+	r = collect(s, parent, l, e);
+	snapshot_db_rollback(s->db);
+	if (r < 0 || !l->reference)
+		return r;
+	if (!s->road)
+		return err_set(e, -ENOTSUP, "%s: this snapshotter mounts no sealed images", l->reference);
+	r = local_road_mount(s->road, &l->chain, l->reference, l->image_path, e);
+	if (r < 0) {
+		free(l->reference);
+		l->reference = NULL; /* nothing is held */
+	}
+	return r;
+}
+
+void snapshots_release_lowers(struct snapshots *s, const struct lowers *l)
+{
+	if (l->reference)
+		local_road_release(s->road, &l->chain);
+}
+
+static void put_text(struct buf *b, const char *text)
+{
+	buf_put(b, text, strlen(text));
+}
+
+static int add_option(struct mount *m, struct buf *option)
+{
+	buf_u8(option, 0);
+	return buf_failed(option) ? -ENOMEM : mount_option(m, (const char *)option->data);
+}
+
+static int add_lowerdir(struct snapshots *s, const struct lowers *l, struct mount *m)
+{
+	cleanup_buf struct buf b;
+	char path[PATH_MAX];
+
+	buf_init(&b, MAX_OPTION);
+	put_text(&b, "lowerdir=");
+	for (size_t i = 0; i < l->n; i++) {
+		put_text(&b, i > 0 ? ":" : "");
+		put_text(&b, snapshot_fs_path(s->fs, l->ids[i], SNAPSHOT_FS, path));
+	}
+	if (l->reference) {
+		put_text(&b, l->n > 0 ? ":" : "");
+		put_text(&b, l->image_path);
+	}
+	return add_option(m, &b);
+}
+
+static int add_directory(struct snapshots *s, int64_t id, enum snapshot_dir which, const char *option,
+			 struct mount *m)
+{
+	cleanup_buf struct buf b;
+	char path[PATH_MAX];
+
+	buf_init(&b, MAX_OPTION);
+	put_text(&b, option);
+	put_text(&b, snapshot_fs_path(s->fs, id, which, path));
+	return add_option(m, &b);
+}
+
+static int bind(struct mount *m, const char *source, bool writable)
+{
+	int r = mount_set(m, "bind", source);
+
+	if (r == 0)
+		r = mount_option(m, writable ? "rw" : "ro");
+	return r == 0 ? mount_option(m, "rbind") : r;
+}
+
+int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kind, const struct lowers *l,
+			 struct mount *m)
+{
+	size_t n = l->n + (l->reference ? 1 : 0);
+	char path[PATH_MAX];
+	int r;
+
+	if (n == 0)
+		return bind(m, snapshot_fs_path(s->fs, id, SNAPSHOT_FS, path), kind == SNAPSHOT_ACTIVE);
+	if (n == 1 && kind == SNAPSHOT_VIEW)
+		return bind(m,
+			    l->reference ? l->image_path
+					 : snapshot_fs_path(s->fs, l->ids[0], SNAPSHOT_FS, path),
+			    false);
+	r = mount_set(m, "overlay", "overlay");
+	if (r == 0 && s->index_off)
+		r = mount_option(m, "index=off");
+	if (r == 0 && kind == SNAPSHOT_ACTIVE)
+		r = add_directory(s, id, SNAPSHOT_WORK, "workdir=", m);
+	if (r == 0 && kind == SNAPSHOT_ACTIVE)
+		r = add_directory(s, id, SNAPSHOT_FS, "upperdir=", m);
+	return r == 0 ? add_lowerdir(s, l, m) : r;
+}
