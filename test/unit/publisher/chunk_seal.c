@@ -26,7 +26,7 @@ static struct chunk_sealer *sealer(int level, enum padding padding)
 static void fill_text(size_t n)
 {
 	for (size_t i = 0; i < n; i++)
-		plain[i] = (uint8_t)((uint8_t)"sealed and streamed "[i % 20] + i / 512 % 3);
+		plain[i] = (uint8_t)((uint8_t) "sealed and streamed "[i % 20] + i / 512 % 3);
 }
 
 static void fill_noise(size_t n)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the publisher seals, the guest's own reader opens: layers, metadata, config, in one image of random bytes. */
+ * What the publisher seals, the guest's own reader opens: layers, metadata, config, in one image of random
+ * bytes. */
 #include "publisher/index_writer.h"
 #include "crypto/kdf.h"
 #include "crypto/sha256.h"
@@ -126,10 +127,12 @@ static void fixture_close(struct source *s)
 	(void)s;
 }
 
-static const struct source_ops fixture_ops = {fixture_open, fixture_read_index, fixture_read_chunks, fixture_close};
+static const struct source_ops fixture_ops = {fixture_open, fixture_read_index, fixture_read_chunks,
+					      fixture_close};
 
 static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-		    const struct descriptor *descriptor, const struct digest *descriptor_digest, struct err *e)
+		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
+		    struct err *e)
 {
 	(void)manifest;
 	(void)descriptor;
@@ -142,7 +145,8 @@ static int find_key(void *arg, struct secret *key, const struct oci_manifest *ma
 static void make_manifest(struct fixture *f)
 {
 	struct oci_blob blobs[N_LAYERS + 1] = {0};
-	struct manifest_parts parts = {.layers = blobs, .n_layers = N_LAYERS + 1, .descriptor = f->index.descriptor};
+	struct manifest_parts parts = {
+		.layers = blobs, .n_layers = N_LAYERS + 1, .descriptor = f->index.descriptor};
 	cleanup_free char *json = NULL;
 	struct err e;
 
@@ -180,15 +184,16 @@ static void fixture_make(struct fixture *f, size_t meta_size, unsigned n_threads
 	cr_assert_eq(index_writer_new(&w, pool, spool, &e), 0);
 	cr_assert_eq(index_writer_metadata(w, meta, meta_size / 2, &e), 0);
 	cr_assert_eq(index_writer_metadata(w, meta + meta_size / 2, meta_size - meta_size / 2, &e), 0);
-	cr_assert_eq(index_writer_finish(w,
-					 &(struct index_inputs){.layers = f->layers,
-								.n_layers = N_LAYERS,
-								.config = "{\"os\":\"linux\"}",
-								.config_size = 14,
-								.startup_blocks = (uint32_t[]){100, 3, 99999999, 4},
-								.n_startup = 4,
-								.image_key = &f->image_key},
-					 f->fds[N_LAYERS], &f->index, &e),
+	cr_assert_eq(index_writer_finish(
+			     w,
+			     &(struct index_inputs){.layers = f->layers,
+						    .n_layers = N_LAYERS,
+						    .config = "{\"os\":\"linux\"}",
+						    .config_size = 14,
+						    .startup_blocks = (uint32_t[]){100, 3, 99999999, 4},
+						    .n_startup = 4,
+						    .image_key = &f->image_key},
+			     f->fds[N_LAYERS], &f->index, &e),
 		     0, "%s", e.text);
 	index_writer_free(w);
 	seal_pool_free(pool);
