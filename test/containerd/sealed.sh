@@ -356,6 +356,56 @@ says_that_no_key_fits() {
 	grep -q 'key' <<<"$said"
 }
 
+# systemd's part in a few lines: the socket stays open while the daemon on it is stopped and started again, three times. containerd's calls
+# wait meanwhile; none fails.
+activated_restarts_are_not_seen() {
+	local failed=$WORK/activated.failed keeper caller i
+
+	stop_daemon "$HOST_PID"
+	rm -f "$HOST_DIR.sock"
+	cat >"$WORK/activate.py" <<-'END'
+		import os, signal, socket, sys, time
+		path, program, *arguments = sys.argv[1:]
+		s = socket.socket(socket.AF_UNIX)
+		s.bind(path)
+		s.listen(128)
+		def start():
+		    pid = os.fork()
+		    if pid == 0:
+		        os.dup2(s.fileno(), 3)
+		        os.set_inheritable(3, True)
+		        os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+		        os.execv(program, [program, *arguments])
+		    return pid
+		for i in range(4):
+		    pid = start()
+		    time.sleep(1.5)
+		    os.kill(pid, signal.SIGTERM)
+		    if os.waitpid(pid, 0)[1]: sys.exit(f"daemon {i} ended badly")
+		    if not os.path.exists(path): sys.exit("the socket was removed")
+	END
+	python3 "$WORK/activate.py" "$HOST_DIR.sock" "$COCOON_BIN/cocoon-snapshotter" --config "$HOST_DIR.yaml" \
+		--root "$HOST_DIR" >>"$HOST_LOG" 2>&1 &
+	keeper=$!
+	eventually plugin_answers || return
+	: >"$failed"
+	(
+		while kill -0 "$keeper" 2>/dev/null && ! [ -e "$WORK/last" ]; do
+			ctr snapshots --snapshotter cocoon prepare p >/dev/null 2>>"$failed" && echo >>"$WORK/activated.calls"
+			ctr snapshots --snapshotter cocoon rm p 2>>"$failed"
+			sleep 0.05
+		done
+	) &
+	caller=$!
+	sleep 5
+	: >"$WORK/last"
+	wait "$caller"
+	wait "$keeper" || return
+	rm -f "$HOST_DIR.sock"
+	host_start_again "${HOST_LINES[@]}" || return
+	expect '' "$(cat "$failed")" && echo "$(wc -l <"$WORK/activated.calls") calls over 3 restarts"
+}
+
 counts() {
 	curl -s "http://$METRICS/metrics" >"$WORK/metrics" &&
 		grep -E '^cocoon_grpc_calls_total\{method="Prepare",code="ALREADY_EXISTS"\} [1-9]' "$WORK/metrics" &&
@@ -390,6 +440,7 @@ check 'the root directory is the image'"'"'s' shows_the_images_root
 check 'containers of one image do not meet' containers_do_not_meet
 check 'the daemon is restarted under a container' survives TERM
 check 'the daemon is killed under a container' survives KILL
+check 'an activated socket hides restarts' activated_restarts_are_not_seen
 check 'a killed guestfs is replaced' replaces_a_dead_guestfs
 check 'lost state is made again' makes_lost_state_again
 check 'a second image shares a base' shares_a_base
