@@ -10,7 +10,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define PIECE (1u << 20)
+#define PIECE ((uint64_t)1 << 20)
+#define AHEAD (4 * PIECE)
 
 static const char help[] =
 	"Usage: cocoon export --key SPEC [OPTION]... IMAGE FILE\n"
@@ -37,7 +38,7 @@ static int copy_image(struct image *image, int fd, struct progress *progress, st
 		return err_set(e, -ENOMEM, "out of memory");
 	for (uint64_t at = 0, n; at < size && r == 0; at += n) {
 		n = size - at < PIECE ? size - at : PIECE;
-		image_will_need(image, at + n, size - at - n < PIECE * 4 ? size - at - n : PIECE * 4);
+		image_will_need(image, at + n, size - at - n < AHEAD ? size - at - n : AHEAD);
 		r = image_pread(image, piece, n, at, e);
 		if (r == 0 && !all_zero(piece, n)) {
 			r = pwrite_full(fd, piece, n, at);
