@@ -288,23 +288,6 @@ static int send_job(struct connection *c, struct job *j)
 	return -EINVAL;
 }
 
-/* Under the lock: the job is answered. */
-static void finish(struct connection *c, struct job *j)
-{
-	struct request *q = j->request, **at = &c->requests;
-
-	c->n_jobs--;
-	if (--q->answers_left == 0) {
-		while (*at != q)
-			at = &(*at)->next;
-		*at = q->next;
-		free(q);
-		c->n_open--;
-	}
-	job_free(j);
-	(void)pthread_cond_signal(&c->room);
-}
-
 static struct job *next_ready(struct connection *c)
 {
 	for (int i = 0; i < N_CLASSES; i++) {
@@ -318,19 +301,51 @@ static struct job *next_ready(struct connection *c)
 	return NULL;
 }
 
-/* Send one job without the lock. */
+/* Under the lock. */
+static void close_request(struct connection *c, struct request *q)
+{
+	struct request **at = &c->requests;
+
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	c->n_open--;
+	(void)pthread_cond_signal(&c->room);
+}
+
+static void reopen_request(struct connection *c, struct request *q)
+{
+	q->next = c->requests;
+	c->requests = q;
+	c->n_open++;
+}
+
+/* Send one job without the lock. A request is over before its last answer leaves: the guest may use its id,
+ * and its place among the open ones, as soon as that arrives. */
 static int answer(struct connection *c, struct job *j)
 {
+	struct request *q = j->request;
+	bool last = --q->answers_left == 0;
 	int r;
 
+	if (last)
+		close_request(c, q);
 	(void)pthread_mutex_unlock(&c->lock);
 	r = send_job(c, j);
 	(void)pthread_mutex_lock(&c->lock);
-	if (r == AGAIN)
+	if (r == AGAIN) {
+		q->answers_left++;
+		if (last)
+			reopen_request(c, q);
 		job_wait(c, j);
-	else
-		finish(c, j);
-	return r == AGAIN ? 0 : r;
+		return 0;
+	}
+	c->n_jobs--;
+	job_free(j);
+	if (last)
+		free(q);
+	(void)pthread_cond_signal(&c->room);
+	return r;
 }
 
 void *answer_thread(void *arg)

@@ -221,7 +221,7 @@ Test(chunk_cache, drops_a_file_that_vanished)
 
 Test(chunk_cache, sweeps_what_is_no_chunk)
 {
-	const char *const names[] = {"c/00/tmp-7", "c/00/junk", "c/01/zz"};
+	const char *const names[] = {"c/tmp/7", "c/00/junk", "c/01/zz"};
 
 	chunk_cache_close(cache);
 	for (size_t i = 0; i < 3; i++) {

@@ -399,6 +399,20 @@ Test(chunk_server, answers_busy_over_the_limit_of_open_requests)
 	cr_assert_gt(busy, 0);
 }
 
+Test(chunk_server, is_never_busy_for_a_guest_that_keeps_the_limit)
+{
+	uint64_t id = 100;
+
+	join_and_open();
+	for (; id < 100 + 64; id++)
+		ask_chunks(id, 0, false, 5, 1);
+	for (int i = 0; i < 5000; i++) {
+		cr_assert(receive());
+		cr_assert_eq(answer.status, WIRE_OK);
+		ask_chunks(id++, 0, false, 5, 1);
+	}
+}
+
 Test(chunk_server, serves_all_of_a_request_larger_than_may_be_fetched_at_once)
 {
 	chunk_server_stop(server);
