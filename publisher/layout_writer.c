@@ -43,9 +43,14 @@ static bool is_empty(int fd)
 int layout_prepare(const char *path, char temp_dir[static 4096], struct err *e)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const char *slash = strrchr(path, '/');
+	size_t length = strlen(path);
+	const char *slash;
 	struct stat st;
 	int n;
+
+	while (length > 1 && path[length - 1] == '/')
+		length--;
+	slash = memrchr(path, '/', length);
 
 	if (fd >= 0) {
 		bool layout = fstatat(fd, LAYOUT_FILE, &st, 0) == 0;

@@ -61,12 +61,14 @@ static size_t run_of(const struct chunk_place *places, size_t n, size_t *size)
 	return i;
 }
 
-static int read_run(struct sealed_source *s, const struct chunk_entry *first, void *to, size_t size)
+static int read_run(struct sealed_source *s, const struct chunk_entry *first, void *to, size_t size,
+		    struct err *e)
 {
+	if (!to)
+		return err_set(e, -ENOMEM, "out of memory");
 	if (first->blob >= s->manifest.n_layers)
-		return -EINVAL;
-	return repository_pread(s->repository, &s->manifest.layers[first->blob], to, size, first->offset,
-				NULL);
+		return err_set(e, -EINVAL, "no blob %u", first->blob);
+	return repository_pread(s->repository, &s->manifest.layers[first->blob], to, size, first->offset, e);
 }
 
 static int sealed_read_chunks(struct source *source, const struct chunk_place *places, size_t n, bool ahead,
@@ -75,7 +77,6 @@ static int sealed_read_chunks(struct source *source, const struct chunk_place *p
 	struct sealed_source *s = (struct sealed_source *)source;
 
 	(void)ahead;
-	(void)e;
 	for (size_t i = 0, count; i < n; i += count) {
 		cleanup_free uint8_t *stored = NULL;
 		size_t size, at = 0;
@@ -83,7 +84,10 @@ static int sealed_read_chunks(struct source *source, const struct chunk_place *p
 
 		count = run_of(places + i, n - i, &size);
 		stored = malloc(size);
-		r = stored ? read_run(s, &places[i].entry, stored, size) : -ENOMEM;
+		r = read_run(s, &places[i].entry, stored, size, e);
+		/* nothing has arrived yet: the words can go along */
+		if (r < 0 && i == 0)
+			return r;
 		for (size_t j = i; j < i + count; j++) {
 			arrival(arg, j, r < 0 ? NULL : stored + at, r);
 			at += places[j].entry.stored_size;

@@ -114,6 +114,26 @@ Test(layout_writer, mends_a_blob_of_the_wrong_size)
 	(void)close(blob.fd);
 }
 
+Test(layout_writer, copies_what_cannot_be_linked)
+{
+	const struct oci_platform platform = {"linux", "amd64", ""};
+	struct destination_stats stats = {0};
+	struct waiting_blob blob = waiting("from a file whose name is gone");
+	cleanup_free char *json = manifest_of(&blob), *got = NULL;
+	const char *path = scratch_path("gone");
+
+	(void)close(blob.fd);
+	blob.fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	cr_assert_eq(write_full(blob.fd, "from a file whose name is gone", 30), 0);
+	cr_assert_eq(unlink(path), 0);
+	cr_assert_eq(layout_write(scratch_path("layout"), "a", &blob, 1, json, strlen(json), &platform,
+				  &stats, &e),
+		     0, "%s", e.text);
+	got = read_image("a");
+	cr_expect_str_eq(got, "from a file whose name is gone");
+	(void)close(blob.fd);
+}
+
 Test(layout_writer, takes_back_what_it_made_when_it_fails)
 {
 	const struct oci_platform platform = {"linux", "amd64", ""};
@@ -146,5 +166,6 @@ Test(layout_writer, refuses_a_directory_that_is_no_layout)
 	cr_expect_eq(layout_prepare(scratch, temp_dir, &e), -EEXIST);
 	cr_expect_eq(layout_prepare(scratch_path("something"), temp_dir, &e), -ENOTDIR);
 	cr_expect_eq(layout_prepare(scratch_path("new"), temp_dir, &e), 0);
+	cr_expect_eq(layout_prepare(scratch_path("new//"), temp_dir, &e), 0);
 	cr_expect_eq(layout_prepare(scratch_path("not/there"), temp_dir, &e), -ENOENT);
 }
