@@ -228,6 +228,8 @@ int erofs_child(const struct erofs *fs, const struct erofs_inode *dir, uint64_t 
 		return bad_directory(e, dir->nid, "an entry whose inode is of another type");
 	if (type != DT_DIR)
 		return 0;
+	if (nid == fs->root_nid)
+		return bad_directory(e, dir->nid, "it holds the root");
 	r = erofs_lookup(fs, out, "..", 2, &parent, &parent_type, e);
 	if (r == -ENOENT || (r == 0 && parent != dir->nid))
 		r = bad_directory(e, nid, "its parent is another directory");
