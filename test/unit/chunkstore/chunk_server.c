@@ -3,7 +3,7 @@
 #include "chunkstore/chunk_server.h"
 #include "../scratch.h"
 #include "chunkstore/clock.h"
-#include "fake_image.h"
+#include "fake_registry.h"
 #include "proto/base/io.h"
 #include "proto/wire/wire.h"
 

@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Sealed images made of noise: everything a host looks at is right, and nobody can open them. Put into a fake
- * registry. */
+ * Sealed images made of noise: everything a host looks at is right, and nobody can open them. Free of
+ * criterion, because a fuzz target uses them too. */
 #ifndef COCOON_TEST_FAKE_IMAGE_H
 #define COCOON_TEST_FAKE_IMAGE_H
 
 #include "crypto/merkle.h"
 #include "crypto/sha256.h"
-#include "fake_registry.h"
 #include "proto/base/bytes.h"
 #include "proto/format/chunk_table.h"
 #include "proto/format/descriptor.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define FAKE_MAX_CHUNKS 4096
 
@@ -23,8 +28,8 @@ struct fake_image {
 	size_t data_size, index_size;
 	struct digest data_digest, index_digest, config_digest, manifest_digest, descriptor_digest;
 	struct chunk_entry entries[FAKE_MAX_CHUNKS];
-	char manifest[4096];
-	/* what to spoil, before fake_image_add() */
+	char manifest[4096], config[1024];
+	/* what to spoil */
 	struct descriptor descriptor;
 	bool no_note; /* of the descriptor's digest in the manifest */
 	void (*spoil_index)(struct fake_image *i);
@@ -83,11 +88,11 @@ static inline void fake_image_index(struct fake_image *i)
 					    .meta_offset = meta_offset_of(i->n_chunks)};
 	fake_noise(i->descriptor.salt, 32, i->seed + 2);
 	(void)sha256(&i->descriptor.blobs_digest, i->data_digest.bytes, DIGEST_SIZE);
-	cr_assert_eq(merkle_shape_init(&shape, table / BLOCK_SIZE), 0);
-	cr_assert_eq(verity_superblock_encode(i->index + table, shape.n_data, i->descriptor.salt), 0);
-	cr_assert_eq(merkle_build(&shape, i->index, i->index + table + BLOCK_SIZE, i->descriptor.salt,
-				  &i->descriptor.root_hash),
-		     0);
+	if (merkle_shape_init(&shape, table / BLOCK_SIZE) < 0 ||
+	    verity_superblock_encode(i->index + table, shape.n_data, i->descriptor.salt) < 0 ||
+	    merkle_build(&shape, i->index, i->index + table + BLOCK_SIZE, i->descriptor.salt,
+			 &i->descriptor.root_hash) < 0)
+		abort();
 	if (i->spoil_index)
 		i->spoil_index(i);
 	descriptor_encode(&i->descriptor, i->index + i->index_size - DESCRIPTOR_SIZE);
@@ -101,37 +106,35 @@ static inline void fake_image_make(struct fake_image *i)
 	fake_image_index(i);
 }
 
-/* Put it into the registry under `tag`. */
-static inline void fake_image_add(struct fake_registry *f, struct fake_image *i, const char *tag)
+/* Config and manifest; after fake_image_make(). */
+static inline void fake_image_documents(struct fake_image *i)
 {
-	char config[1024], data[DIGEST_TEXT_SIZE], index[DIGEST_TEXT_SIZE], cfg[DIGEST_TEXT_SIZE],
+	char data[DIGEST_TEXT_SIZE], index[DIGEST_TEXT_SIZE], config[DIGEST_TEXT_SIZE],
 		note[DIGEST_TEXT_SIZE], annotation[256] = "";
-	int n;
 
 	(void)digest_text(&i->data_digest, data);
 	(void)digest_text(&i->index_digest, index);
-	n = snprintf(
-		config, sizeof(config),
+	(void)snprintf(
+		i->config, sizeof(i->config),
 		"{\"architecture\":\"amd64\",\"os\":\"linux\",\"rootfs\":{\"type\":\"layers\",\"diff_ids\":"
 		"[\"%s\",\"%s\"]}}",
 		i->spoil_config ? i->spoil_config : data, index);
-	i->config_digest = fake_add_blob(f, config, (size_t)n);
-	(void)fake_add_blob(f, i->data, i->data_size);
-	(void)fake_add_blob(f, i->index, i->index_size);
+	(void)sha256(&i->config_digest, i->config, strlen(i->config));
 	if (!i->no_note)
 		(void)snprintf(annotation, sizeof(annotation),
 			       ",\"annotations\":{\"dev.cocoon.descriptor\":\"%s\"}",
 			       digest_text(&i->descriptor_digest, note));
-	n = snprintf(i->manifest, sizeof(i->manifest),
-		     "{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
-		     "\"config\":{\"mediaType\":\"application/"
-		     "vnd.oci.image.config.v1+json\",\"digest\":\"%s\",\"size\":%d},"
-		     "\"layers\":[{\"mediaType\":\"application/"
-		     "vnd.cocoon.layer.v1\",\"digest\":\"%s\",\"size\":%zu},"
-		     "{\"mediaType\":\"application/vnd.cocoon.index.v1\",\"digest\":\"%s\",\"size\":%zu%s}]}",
-		     digest_text(&i->config_digest, cfg), n, data, i->data_size, index, i->index_size,
-		     annotation);
-	i->manifest_digest = fake_add_manifest(f, tag, i->manifest, (size_t)n);
+	(void)snprintf(
+		i->manifest, sizeof(i->manifest),
+		"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
+		"\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"%s\","
+		"\"size\":%zu},"
+		"\"layers\":[{\"mediaType\":\"application/"
+		"vnd.cocoon.layer.v1\",\"digest\":\"%s\",\"size\":%zu},"
+		"{\"mediaType\":\"application/vnd.cocoon.index.v1\",\"digest\":\"%s\",\"size\":%zu%s}]}",
+		digest_text(&i->config_digest, config), strlen(i->config), data, i->data_size, index,
+		i->index_size, annotation);
+	(void)sha256(&i->manifest_digest, i->manifest, strlen(i->manifest));
 }
 
 static inline void fake_image_free(struct fake_image *i)

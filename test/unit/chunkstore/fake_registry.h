@@ -6,6 +6,7 @@
 #define COCOON_TEST_FAKE_REGISTRY_H
 
 #include "crypto/sha256.h"
+#include "fake_image.h"
 #include "proto/base/digest.h"
 
 #include <arpa/inet.h>
@@ -126,6 +127,16 @@ static inline struct digest fake_add_manifest(struct fake_registry *f, const cha
 		fake_put(&f->manifests, tag, p, n);
 	(void)pthread_mutex_unlock(&f->lock);
 	return d;
+}
+
+/* All of an image; its manifest under `tag`. After fake_image_make(). */
+static inline void fake_image_add(struct fake_registry *f, struct fake_image *i, const char *tag)
+{
+	fake_image_documents(i);
+	(void)fake_add_blob(f, i->config, strlen(i->config));
+	(void)fake_add_blob(f, i->data, i->data_size);
+	(void)fake_add_blob(f, i->index, i->index_size);
+	(void)fake_add_manifest(f, tag, i->manifest, strlen(i->manifest));
 }
 
 static inline bool fake_send(int fd, const void *p, size_t n)

@@ -2,7 +2,7 @@
  * Fetching chunks: shared, merged, checked, and given up in time. */
 #include "chunkstore/fetcher.h"
 #include "../scratch.h"
-#include "fake_image.h"
+#include "fake_registry.h"
 
 #include <errno.h>
 

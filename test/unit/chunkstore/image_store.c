@@ -3,7 +3,7 @@
 #include "chunkstore/image_store.h"
 #include "../scratch.h"
 #include "chunkstore/chunkstore.h"
-#include "fake_image.h"
+#include "fake_registry.h"
 
 #include <dirent.h>
 #include <errno.h>
