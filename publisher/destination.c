@@ -116,7 +116,7 @@ struct push {
 	uint64_t total; /* bytes of all blobs */
 
 	pthread_mutex_t lock; /* guards what follows, and calls of progress */
-	size_t next;	      /* blob to push */
+	size_t left;	      /* blobs to push */
 	uint64_t done;	      /* bytes */
 	struct destination_stats *stats;
 	int result; /* of the first that failed */
@@ -166,43 +166,58 @@ static int push_blob(struct push *p, const struct waiting_blob *b, struct err *e
 	return r;
 }
 
-/* Push one blob after the other until none is left or one has failed. */
-static void *push_some(void *arg)
+static void count_blob(struct push *p, const struct waiting_blob *b, int answer)
 {
-	struct push *p = arg;
+	p->stats->blobs++;
+	p->stats->bytes += b->blob.size;
+	if (answer > 0) {
+		p->stats->blobs_present++;
+		p->stats->bytes_saved += b->blob.size;
+	}
+}
+
+/* Push one blob more, the last one first; false when none is left or one has failed. */
+static bool push_next(struct push *p)
+{
+	const struct waiting_blob *b = NULL;
 	struct err e = {{0}};
+	int r;
 
 	(void)pthread_mutex_lock(&p->lock);
-	while (p->result == 0 && p->next < p->d->n_blobs) {
-		const struct waiting_blob *b = &p->d->blobs[p->next++];
-		int r;
-
-		(void)pthread_mutex_unlock(&p->lock);
-		r = push_blob(p, b, &e);
-		(void)pthread_mutex_lock(&p->lock);
-		if (r < 0 && p->result == 0) {
-			p->result = r;
-			p->err = e;
-		}
-		p->stats->blobs++;
-		p->stats->bytes += b->blob.size;
-		if (r > 0) {
-			p->stats->blobs_present++;
-			p->stats->bytes_saved += b->blob.size;
-		}
+	if (p->result == 0 && p->left > 0)
+		b = &p->d->blobs[--p->left];
+	(void)pthread_mutex_unlock(&p->lock);
+	if (!b)
+		return false;
+	r = push_blob(p, b, &e);
+	(void)pthread_mutex_lock(&p->lock);
+	if (r >= 0) {
+		count_blob(p, b, r);
+	} else if (p->result == 0) {
+		p->result = r;
+		p->err = e;
 	}
 	(void)pthread_mutex_unlock(&p->lock);
+	return r >= 0;
+}
+
+static void *push_some(void *arg)
+{
+	while (push_next(arg))
+		;
 	return NULL;
 }
 
-/* The calling thread pushes too. */
+/* The config, which is small and was added last, goes alone: with it the client learns how the registry wants
+ * to be spoken to. Then this thread and others push the rest. */
 static int push_blobs(struct push *p, struct err *e)
 {
 	pthread_t threads[PUSH_THREADS - 1];
 	size_t n = 0;
 
-	while (n < PUSH_THREADS - 1 && pthread_create(&threads[n], NULL, push_some, p) == 0)
-		n++;
+	if (push_next(p))
+		while (n < PUSH_THREADS - 1 && pthread_create(&threads[n], NULL, push_some, p) == 0)
+			n++;
 	(void)push_some(p);
 	while (n > 0)
 		(void)pthread_join(threads[--n], NULL);
@@ -213,7 +228,7 @@ static int push(struct destination *d, const void *manifest, size_t size,
 		void (*progress)(void *arg, uint64_t done, uint64_t total), void *arg,
 		struct destination_stats *stats, struct err *e)
 {
-	struct push p = {.d = d, .progress = progress, .arg = arg, .stats = stats};
+	struct push p = {.d = d, .left = d->n_blobs, .progress = progress, .arg = arg, .stats = stats};
 	int r;
 
 	for (size_t i = 0; i < d->n_blobs; i++)
