@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The command line, as cocoon-guestfs and as mount.cocoon. */
+#include "guestfs/options.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct options o;
+static struct err e;
+
+/* Words separated by spaces. */
+static int parse(const char *line)
+{
+	static char words[1000];
+	char *argv[40], *state = NULL;
+	int argc = 0;
+
+	(void)snprintf(words, sizeof(words), "%s", line);
+	for (char *w = strtok_r(words, " ", &state); w; w = strtok_r(NULL, " ", &state))
+		argv[argc++] = w;
+	argv[argc] = NULL;
+	optind = 0;
+	return options_parse(&o, argc, argv, &e);
+}
+
+TestSuite(options, .timeout = 60);
+
+Test(options, reads_the_command)
+{
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --key recipient:/r --host vsock:2:7681 --front tree "
+			   "--cache-size 64M --timeout 5 --foreground --nodev localhost:5000/a:b /tmp"),
+		     0, "%s", e.text);
+	cr_assert_eq(o.keys.n, 2);
+	cr_assert_str_eq(o.keys.spec[1].path, "/r");
+	cr_assert_str_eq(o.host, "vsock:2:7681");
+	cr_assert_eq(o.front.kind, FRONT_TREE);
+	cr_assert_eq(o.cache_bytes, 64u << 20);
+	cr_assert_eq(o.timeout_ms, 5000);
+	cr_assert(o.foreground && o.front.nodev && !o.front.nosuid);
+	cr_assert_str_eq(o.image.repository, "a");
+	cr_assert_str_eq(o.target, "/tmp");
+	options_deinit(&o);
+}
+
+Test(options, has_defaults)
+{
+	cr_assert_eq(parse("/usr/bin/cocoon-guestfs --key file:/k localhost:5000/a /tmp"), 0, "%s", e.text);
+	cr_assert_str_eq(o.host, "unix:/run/cocoon/chunks.sock");
+	cr_assert_eq(o.front.kind, FRONT_AUTO);
+	cr_assert_eq(o.timeout_ms, 30000);
+	cr_assert(!o.foreground && !o.has_digest);
+	options_deinit(&o);
+}
+
+Test(options, reads_what_mount_gives)
+{
+	cr_assert_eq(parse("/sbin/mount.cocoon localhost:5000/a /tmp -o "
+			   "rw,nosuid,key=file:/k,host=unix:/"
+			   "s,front=loop,cache_size=1G,x-systemd.automount,_netdev"),
+		     0, "%s", e.text);
+	cr_assert_eq(o.keys.n, 1);
+	cr_assert_str_eq(o.host, "unix:/s");
+	cr_assert_eq(o.front.kind, FRONT_LOOP);
+	cr_assert(o.front.nosuid && !o.front.nodev);
+	cr_assert_eq(o.cache_bytes, 1u << 30);
+	options_deinit(&o);
+	cr_assert_eq(parse("mount.cocoon -f a /tmp"), OPTIONS_DONE);
+}
+
+Test(options, refuses_the_rest)
+{
+	static const char *const bad[] = {
+		"cocoon-guestfs",
+		"cocoon-guestfs --key file:/k localhost:5000/a",
+		"cocoon-guestfs --key file:/k localhost:5000/a /tmp /tmp",
+		"cocoon-guestfs localhost:5000/a /tmp",
+		"cocoon-guestfs --key 0123456789 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k localhost:5000/a /does/not/exist",
+		"cocoon-guestfs --key file:/k --front fuse localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --host tcp:1 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --digest 12 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --cache-size 0 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --cache-size -1 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --cache-size 1T localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --cache-size 99999999999G localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --timeout 0 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --timeout 5s localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --unknown localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k UPPER:5000/a..b /tmp",
+		"mount.cocoon localhost:5000/a /tmp -o key=file:/k,unknown",
+		"mount.cocoon localhost:5000/a /tmp -o key=file:/k,key",
+		"mount.cocoon localhost:5000/a -o key=file:/k",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		e.text[0] = '\0';
+		cr_assert_eq(parse(bad[i]), -EINVAL, "%s", bad[i]);
+		cr_assert_neq(e.text[0], '\0', "%s", bad[i]);
+		options_deinit(&o);
+	}
+}
