@@ -8,7 +8,10 @@
 #include "publisher/tar_reader.h"
 #include "publisher/tree_nodes.h"
 
+#include <assert.h>
+
 #define LAYER_WHOLE_FILE (1u << 20) /* files up to this size are read whole and compared by content */
+static_assert(LAYER_WHOLE_FILE == TREE_KEEP_MAX, "what is read whole can be kept");
 
 struct layer_data {
 	/* borrowed */
