@@ -43,8 +43,8 @@ int chunk_message(struct chunk_sealer *s, const void *plain, size_t n, struct di
 int chunk_seal_message(struct chunk_sealer *s, const struct secret *key, struct sealed_chunk *out,
 		       const uint8_t **stored);
 
-/* Padmé: the smallest length that is at least n and has no more than log2(log2 n) + 1 significant bits
- * (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", PETS 2019). */
+/* Padmé: the smallest length that is at least n and whose last E - S bits are zero, E = floor(log2 n),
+ * S = floor(log2 E) + 1 (Nikitin et al., "Reducing Metadata Leakage from Encrypted Files", PETS 2019). */
 uint64_t padme(uint64_t n);
 
 #endif
