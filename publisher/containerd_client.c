@@ -230,9 +230,9 @@ static int decode(grpc_byte_buffer *buffer, const ProtobufCMessageDescriptor *ty
 static int call(struct containerd_client *c, const char *method, const ProtobufCMessage *request,
 		grpc_byte_buffer **reply, unsigned timeout_ms, struct err *e)
 {
+	grpc_slice name = grpc_slice_from_copied_string(method);
 	grpc_call *call = grpc_channel_create_call(
-		c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, c->queue, grpc_slice_from_copied_string(method),
-		NULL,
+		c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, c->queue, name, NULL,
 		gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(timeout_ms, GPR_TIMESPAN)),
 		NULL);
 	grpc_byte_buffer *message = encode(request);
@@ -243,6 +243,7 @@ static int call(struct containerd_client *c, const char *method, const ProtobufC
 	r = receive_status(c, call, e);
 	grpc_byte_buffer_destroy(message);
 	grpc_call_unref(call);
+	grpc_slice_unref(name);
 	return r;
 }
 

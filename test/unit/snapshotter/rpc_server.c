@@ -193,9 +193,9 @@ static struct answer call_bytes(struct client *c, const char *method, const void
 	grpc_slice slice = grpc_slice_from_copied_buffer(bytes, n);
 	grpc_byte_buffer *request = grpc_raw_byte_buffer_create(&slice, 1);
 	grpc_metadata_array initial;
+	grpc_slice name = grpc_slice_from_copied_string(method);
 	grpc_call *call = grpc_channel_create_call(
-		c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, c->queue, grpc_slice_from_copied_string(method),
-		NULL,
+		c->channel, NULL, GRPC_PROPAGATE_DEFAULTS, c->queue, name, NULL,
 		gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(timeout_ms, GPR_TIMESPAN)),
 		NULL);
 	grpc_op ops[4];
@@ -212,6 +212,7 @@ static struct answer call_bytes(struct client *c, const char *method, const void
 	receive(c, call, &a);
 	grpc_metadata_array_destroy(&initial);
 	grpc_call_unref(call);
+	grpc_slice_unref(name);
 	grpc_byte_buffer_destroy(request);
 	grpc_slice_unref(slice);
 	return a;
