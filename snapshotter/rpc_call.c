@@ -239,7 +239,7 @@ int rpc_request(struct rpc *c, const ProtobufCMessageDescriptor *type, ProtobufC
 
 int rpc_answer(struct rpc *c, const ProtobufCMessage *message)
 {
-	grpc_byte_buffer **grown = reallocarray(c->answers, c->n_answers + 1, sizeof(*grown));
+	grpc_byte_buffer **grown = reallocarray(c->answers, c->n_answers + 1, sizeof(grpc_byte_buffer *));
 	grpc_slice bytes;
 
 	if (!grown)

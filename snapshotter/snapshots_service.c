@@ -19,6 +19,7 @@
 typedef Containerd__Services__Snapshots__V1__Info pb_info;
 typedef Google__Protobuf__Timestamp pb_time;
 typedef Containerd__Types__Mount pb_mount;
+typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry pb_label;
 
 /* Decode the request into a variable of its own type. */
 #define REQUEST(name, lower)                                                                                 \
@@ -172,8 +173,8 @@ static int cleanup(void *arg, struct rpc *call, struct err *e)
 struct shown_info {
 	pb_info info;
 	pb_time created, updated;
-	Containerd__Services__Snapshots__V1__Info__LabelsEntry *entries; /* owned */
-	Containerd__Services__Snapshots__V1__Info__LabelsEntry **list;	 /* owned */
+	pb_label *entries; /* owned */
+	pb_label **list;   /* owned */
 };
 
 static void shown_info_deinit(struct shown_info *s)
@@ -197,7 +198,7 @@ static int show_info(struct shown_info *to, const struct snapshot *x)
 		[SNAPSHOT_COMMITTED] = CONTAINERD__SERVICES__SNAPSHOTS__V1__KIND__COMMITTED};
 
 	to->entries = calloc(x->labels.n + 1, sizeof(*to->entries));
-	to->list = calloc(x->labels.n + 1, sizeof(*to->list));
+	to->list = calloc(x->labels.n + 1, sizeof(pb_label *));
 	if (!to->entries || !to->list)
 		return -ENOMEM;
 	for (size_t i = 0; i < x->labels.n; i++) {
