@@ -161,17 +161,21 @@ static bool speaks_plain(struct registry_client *c, struct endpoint *ep)
 	return plain;
 }
 
-/* Learn from an exchange whether a loopback registry speaks TLS. True: try again the other way. */
+/* Learn from an exchange whether a loopback registry speaks TLS. True: try again the other way. Calls that
+ * run side by side learn the same thing twice: what counts is how this exchange was made, not what the
+ * endpoint says by now. */
 static bool settle_scheme(struct registry_client *c, struct endpoint *ep, const struct http_exchange *x)
 {
-	bool again = false;
+	bool was_plain = strncmp(x->url, "http:", 5) == 0, again = false;
 
 	(void)pthread_mutex_lock(&c->lock);
-	if (!ep->settled) {
-		if (!ep->plain && x->tls_refused) {
+	if (!was_plain && x->tls_refused) {
+		if (!ep->settled)
 			ep->plain = true;
-			again = true;
-		} else if (x->answer.status != 0 && x->answer.status != 400) {
+		again = ep->plain;
+	} else if (!ep->settled) {
+		if (x->answer.status != 0 && x->answer.status != 400) {
+			ep->plain = was_plain;
 			ep->settled = true;
 		} else {
 			ep->plain = false;

@@ -5,6 +5,7 @@
 #include "fake_registry.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #define SIZE 300000u
 
@@ -108,6 +109,44 @@ Test(registry, reads_ranges_over_one_connection)
 	expect_range(0, SIZE);
 	/* the first attempt speaks TLS and learns that it must not */
 	cr_assert_leq(fake_count(&fake, &fake.connections), 2);
+}
+
+static int ignore(void *arg, const void *p, size_t n)
+{
+	(void)arg;
+	(void)p;
+	(void)n;
+	return 0;
+}
+
+static void *first_call(void *arg)
+{
+	int *r = arg;
+	struct err e;
+
+	*r = registry_get_range(client, &where, &blob, 0, 100, ignore, NULL, &e);
+	return NULL;
+}
+
+/* The fake speaks plain HTTP on loopback: TLS is tried first, and every thread meets the refusal on its own.
+ */
+Test(registry, finds_out_about_plain_http_from_many_threads_at_once)
+{
+	pthread_t threads[8];
+	int results[8];
+
+	for (int round = 0; round < 20; round++) {
+		for (size_t i = 0; i < 8; i++)
+			cr_assert_eq(pthread_create(&threads[i], NULL, first_call, &results[i]), 0);
+		for (size_t i = 0; i < 8; i++) {
+			pthread_join(threads[i], NULL);
+			cr_expect_eq(results[i], 0);
+		}
+		registry_client_close(client);
+		open_client(&(struct registry_options){.patience_ms = 3000,
+						       .stall_timeout_ms = 1000,
+						       .docker_config = scratch_path("config.json")});
+	}
 }
 
 Test(registry, refuses_a_range_of_nothing)
