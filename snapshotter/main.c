@@ -253,6 +253,8 @@ static void stop(struct daemon *d)
 		metrics_stop(d->metrics);
 	snapshots_close(d->snapshots);
 	sealed_finder_free(d->sealed);
+	if (d->road)
+		local_road_cancel(d->road); /* what is mounted ahead has nobody to wait for it */
 	local_road_close(d->road);
 	chunk_server_stop(d->chunks);
 	chunkstore_close(d->store);
