@@ -9,7 +9,7 @@ declare -A PACKAGES
 
 # Compiling the three programs.
 PACKAGES[build]="gcc libc6-dev cmake ninja-build pkg-config
-	protobuf-c-compiler libprotobuf-c-dev libgrpc-dev
+	protobuf-c-compiler libprotobuf-c-dev libprotobuf-dev libgrpc-dev
 	libfuse3-dev libssl-dev libzstd-dev libcurl4-openssl-dev libsqlite3-dev
 	libjansson-dev zlib1g-dev libcyaml-dev libmicrohttpd-dev libsystemd-dev"
 
