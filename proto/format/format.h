@@ -17,8 +17,8 @@
 #define MAX_CONFIG_SIZE (16u << 20)
 #define CHUNK_KEY_SIZE 32u
 
-#define MEDIA_TYPE_LAYER "application/vnd.cocoon.layer.v1"
-#define MEDIA_TYPE_INDEX "application/vnd.cocoon.index.v1"
+#define MEDIA_TYPE_LAYER "application/vnd.oci.image.layer.cocoon.v1"
+#define MEDIA_TYPE_INDEX "application/vnd.oci.image.layer.cocoon.index.v1"
 #define ANNOTATION_DESCRIPTOR "dev.cocoon.descriptor"
 #define ANNOTATION_JWE "org.opencontainers.image.enc.keys.jwe"
 

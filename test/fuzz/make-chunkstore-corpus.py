@@ -32,7 +32,7 @@ def index(id_: int, handle: int, length: int, offset: int) -> bytes:
 
 
 HELLO = frame(1, 1, b"COCOONW1" + struct.pack("<II", 1, 0))
-OPEN = open_(2, b"localhost:1/a/b:1")
+OPEN = open_(2, b"127.0.0.1:1/a/b:1")
 
 
 def conversations() -> dict[str, bytes]:
@@ -52,10 +52,10 @@ def conversations() -> dict[str, bytes]:
         "type-0": HELLO + frame(0, 2),
         "type-5": HELLO + frame(5, 2),
         "status": HELLO + frame(3, 2, b"", 1),
-        "id-0": HELLO + open_(0, b"localhost:1/a/b:1"),
+        "id-0": HELLO + open_(0, b"127.0.0.1:1/a/b:1"),
         "id-again": start + chunks(3, 0, (1, 9)) + chunks(3, 0, (11, 9)),
         "open-denied": HELLO + open_(2, b"example.org/a/b:1"),
-        "open-unknown": HELLO + open_(2, b"localhost:1/a/b:2"),
+        "open-unknown": HELLO + open_(2, b"127.0.0.1:1/a/b:2"),
         "open-nonsense": HELLO + open_(2, b"\x00\xff"),
         "open-often": HELLO + OPEN + OPEN.replace(b"\x02\x00\x00\x00\x00\x00\x00\x00", b"\x07\x00\x00\x00\x00\x00\x00\x00"),
         "handle-unknown": start + chunks(3, 9, (0, 1)) + index(4, 9, 1, 0),

@@ -475,7 +475,7 @@ def blob(kind: str, digit: str, size=10) -> dict:
 
 
 TAR = "application/vnd.oci.image.layer.v1.tar+gzip"
-DATA, INDEX = "application/vnd.cocoon.layer.v1", "application/vnd.cocoon.index.v1"
+DATA, INDEX = "application/vnd.oci.image.layer.cocoon.v1", "application/vnd.oci.image.layer.cocoon.index.v1"
 
 
 def image(*layers, **more) -> bytes:

@@ -23,6 +23,7 @@ import socket
 import struct
 import sys
 import threading
+import traceback
 
 HEADER = struct.Struct("<IHHQ")
 HELLO, OPEN, INDEX, CHUNKS = 1, 2, 3, 4
@@ -110,6 +111,9 @@ class Connection:
             run()
         except OSError:
             pass
+        except Exception:
+            traceback.print_exc()
+        # Whatever ended one direction ends the connection.
         for sock in (self.guest, self.host):
             try:
                 sock.shutdown(socket.SHUT_RDWR)

@@ -130,8 +130,8 @@ static inline void fake_image_documents(struct fake_image *i)
 		"\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"%s\","
 		"\"size\":%zu},"
 		"\"layers\":[{\"mediaType\":\"application/"
-		"vnd.cocoon.layer.v1\",\"digest\":\"%s\",\"size\":%zu},"
-		"{\"mediaType\":\"application/vnd.cocoon.index.v1\",\"digest\":\"%s\",\"size\":%zu%s}]}",
+		"vnd.oci.image.layer.cocoon.v1\",\"digest\":\"%s\",\"size\":%zu},"
+		"{\"mediaType\":\"application/vnd.oci.image.layer.cocoon.index.v1\",\"digest\":\"%s\",\"size\":%zu%s}]}",
 		digest_text(&i->config_digest, config), strlen(i->config), data, i->data_size, index,
 		i->index_size, annotation);
 	(void)sha256(&i->manifest_digest, i->manifest, strlen(i->manifest));
