@@ -148,7 +148,7 @@ static int erofs_start(struct front *f, int fuse_mount, struct err *e)
 /* What this kernel or this user cannot do, told apart from what went wrong. */
 static int impossible(int r)
 {
-	return r == -ENODEV || r == -EPERM || r == -ENOSYS ? -ENOTSUP : r;
+	return r == -ENODEV || r == -EPERM || r == -EACCES || r == -ENOSYS ? -ENOTSUP : r;
 }
 
 int front_block_start(struct front *f, struct err *e)
@@ -157,7 +157,7 @@ int front_block_start(struct front *f, struct err *e)
 	int r;
 
 	if (device < 0)
-		return err_errno(e, -errno, "/dev/fuse");
+		return impossible(err_errno(e, -errno, "/dev/fuse"));
 	fuse_mount = mount_fuse_file(device, FUSE_LOOP_MAX_READ, e);
 	if (fuse_mount < 0)
 		return impossible(fuse_mount);

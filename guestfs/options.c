@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char help[] =
 	"Usage: cocoon-guestfs [OPTION]... IMAGE DIRECTORY\n"
@@ -181,6 +182,7 @@ static int parse_list(struct options *o, char *list, struct err *e)
 static int parse_image(struct options *o, const char *image, const char *directory, struct err *e)
 {
 	struct address unused;
+	struct stat st;
 	int r = reference_parse(&o->image, image, e);
 
 	if (r == 0)
@@ -190,9 +192,9 @@ static int parse_image(struct options *o, const char *image, const char *directo
 	if (o->keys.n == 0)
 		return err_set(e, -EINVAL, "no --key was given: file:PATH or recipient:PATH");
 	o->target = realpath(directory, NULL);
-	if (!o->target)
-		return err_errno(e, -EINVAL, "%s: %s", directory, strerror(errno));
-	return 0;
+	if (!o->target || stat(o->target, &st) < 0)
+		return err_set(e, -EINVAL, "%s: %s", directory, strerror(errno));
+	return S_ISDIR(st.st_mode) ? 0 : err_set(e, -EINVAL, "%s is not a directory", directory);
 }
 
 /* mount.cocoon IMAGE DIRECTORY [-sfnvr] [-N NAMESPACE] [-t TYPE] [-o LIST]: the order is mount(8)'s. */
