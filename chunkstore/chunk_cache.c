@@ -343,11 +343,13 @@ static int prove(int fd, const struct digest *id, size_t size)
 	return r;
 }
 
-/* Open the file of an entry and see that it is what the name says. */
+/* Open the file of an entry and see that it is what the name says. Without O_NOATIME the first reading of
+ * each file is an entry in the filesystem's journal, and may wait for it. */
 static int open_chunk(struct chunk_cache *c, const struct digest *id, uint32_t size, bool unproven, int *out)
 {
 	char name[NAME_SIZE];
-	cleanup_close int fd = openat(c->dir, name_of(id, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	cleanup_close int fd =
+		openat(c->dir, name_of(id, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NOATIME);
 	struct stat st;
 	int r;
 
