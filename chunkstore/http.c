@@ -406,8 +406,9 @@ static int outcome(struct running *run, CURLcode code, const char *words, const 
 	x->tls_refused = code == CURLE_SSL_CONNECT_ERROR;
 	if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE)
 		return err_set(e, -EACCES, "%s: %s", origin, *words ? words : curl_easy_strerror(code));
-	/* a failure that is told with too long a body is still that failure */
-	if (code != CURLE_OK && !(x->answer.status >= 300 && code == CURLE_WRITE_ERROR))
+	/* a failure whose body is too long, or shorter than announced (docker-registry's 416), is still that
+	 * failure */
+	if (code != CURLE_OK && x->answer.status < 300)
 		return err_set(e, -EAGAIN, "%s: %s", origin, *words ? words : curl_easy_strerror(code));
 	run->error = begin(run);
 	return run->error < 0 ? err_errno(e, run->error, "%s", origin) : 0;

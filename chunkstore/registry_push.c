@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Pushing to a registry (distribution-spec, "Pushing blobs in chunks"). An upload is a small machine: start,
- * send, finish; whatever breaks, the registry is asked how much it has, and the upload goes on from there or
+ * send, finish; whatever breaks, the registry is asked how much it has, and the upload goes on from there.
+ * Some have forgotten all of it by then (docker-registry 2 drops an upload whose connection broke): then it
  * begins again. */
 #include "chunkstore/registry.h"
 #include "chunkstore/registry_call.h"
@@ -13,6 +14,7 @@
 #include <string.h>
 
 #define AT_ONCE (1u << 20)  /* smaller blobs travel with the closing request */
+#define MAX_STARTS 8	    /* that may use up patience anew: a registry can lose an upload each time */
 #define PIECE (64ull << 20) /* of larger ones; a registry keeps complete pieces whatever happens */
 
 enum step { START, SEND, FINISH, ASK, DONE };
@@ -24,7 +26,8 @@ struct upload {
 	const struct registry_body *body;
 	const char *mount_from; /* NULL, or once it was refused */
 	char location[HTTP_MAX_URL];
-	uint64_t at, best; /* bytes the registry has, and the most it ever had */
+	uint64_t at; /* bytes the registry has */
+	unsigned starts;
 	struct retry retry;
 	struct http_answer answer; /* the last one */
 	enum step step;
@@ -66,6 +69,7 @@ static int start(struct upload *u, struct err *e)
 	u->location[0] = '\0';
 	u->at = 0;
 	u->resumed = false;
+	u->starts++;
 	if (u->mount_from)
 		n = snprintf(call.path, sizeof(call.path), "/v2/%s/blobs/uploads/?mount=%s&from=%s",
 			     u->where->repository, digest_text(u->blob, text), u->mount_from);
@@ -210,11 +214,11 @@ int registry_push_blob(struct registry_client *c, const struct reference *where,
 	if (r != -ENOENT)
 		return r;
 	while (u.step != DONE) {
+		uint64_t before = u.at;
+
 		r = take_step(&u, e);
-		if (u.at > u.best) {
-			u.best = u.at;
+		if (u.at > before && u.starts <= MAX_STARTS)
 			registry_progress(&u.retry);
-		}
 		if (r == 0)
 			continue;
 		r = registry_retry(c, &u.retry, r, &u.answer, e);
