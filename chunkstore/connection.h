@@ -100,6 +100,10 @@ void connection_complain(struct connection *c, const char *words);
 void connection_shutdown(struct connection *c); /* both threads end soon */
 void connection_join(struct connection *c);	/* waits, then frees */
 
+/* request.c: the reader thread's work. Takes one request. 0, or a negative errno that ends the connection. */
+int take_request(struct connection *c, const struct wire_header *h, const uint8_t *p, struct err *e);
+void handle_release(struct handle *h);
+
 /* answer.c: the writer thread's work. */
 void *answer_thread(void *connection);
 /* Hand a job to the writer. Under the lock. */
