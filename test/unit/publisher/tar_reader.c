@@ -26,8 +26,6 @@ static int pull(void *arg, void *buf, size_t n, size_t *got, struct err *e)
 	return 0;
 }
 
-DEFINE_CLEANUP(tar, struct tar_reader *, tar_reader_free)
-
 static struct source input;
 static struct tar_reader *reader;
 static struct tar_entry entry;
