@@ -13,9 +13,9 @@
 #define JOBS 64u
 #define JOB_BLOCKS ((1u << 20) / BLOCK_SIZE)
 #define STREAMS 8u
-#define STREAM_SLACK (1u << 20) /* the kernel's own read-ahead sends requests out of order */
+#define STREAM_SLACK (256u << 10) /* the kernel's own read-ahead sends requests out of order */
 #define WINDOW_MIN (512u << 10)
-#define WINDOW_MAX (8u << 20)
+#define WINDOW_MAX (4u << 20)
 
 struct job {
 	uint32_t first, end; /* blocks of the image; both 0: the start-up list */
@@ -23,9 +23,9 @@ struct job {
 
 /* One reader that goes forward. */
 struct stream {
-	uint64_t next;	 /* where its next read is expected */
-	uint64_t asked;	 /* up to where was read ahead */
-	uint64_t window; /* 0: seen once only */
+	uint64_t next;	/* where its next read is expected */
+	uint64_t asked; /* up to where was read ahead */
+	uint64_t run;	/* bytes read in it */
 	uint64_t used;
 };
 
@@ -216,28 +216,36 @@ static struct stream *find_stream(struct ahead *a, uint64_t offset)
 	return oldest;
 }
 
+/* As far ahead as half of what was read in one go: a guess that is wrong costs no more than that, and a
+ * program that reads many small files is not a stream. */
+static uint64_t window_of(const struct ahead *a, const struct stream *s)
+{
+	uint64_t window = s->run / 2, most = a->i->cache_bytes / 4;
+
+	if (window > WINDOW_MAX)
+		window = WINDOW_MAX;
+	if (window > most)
+		window = most;
+	return window < WINDOW_MIN ? 0 : window;
+}
+
 void ahead_observe(struct ahead *a, uint64_t offset, uint64_t n)
 {
-	uint64_t most = a->i->cache_bytes / 4;
 	struct stream *s;
+	uint64_t window;
 
 	pthread_mutex_lock(&a->lock);
 	s = find_stream(a, offset);
-	if (s->used && offset + n > s->next) {
-		s->window = s->window == 0 ? WINDOW_MIN : s->window * 2;
-		if (s->window > WINDOW_MAX)
-			s->window = WINDOW_MAX;
-		if (s->window > most)
-			s->window = most;
-	}
 	s->used = ++a->clock;
+	s->run += n;
 	if (offset + n > s->next)
 		s->next = offset + n;
 	if (s->asked < s->next)
 		s->asked = s->next;
-	if (s->asked < s->next + s->window / 2) {
-		add_range(a, s->asked, s->next + s->window);
-		s->asked = s->next + s->window;
+	window = window_of(a, s);
+	if (s->asked < s->next + window / 2) {
+		add_range(a, s->asked, s->next + window);
+		s->asked = s->next + window;
 	}
 	pthread_mutex_unlock(&a->lock);
 }
