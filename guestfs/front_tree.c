@@ -226,10 +226,10 @@ struct listing {
 	fuse_req_t req;
 	const struct erofs *fs;
 	const struct erofs_inode *dir;
-	bool plus;
+	bool plus;	 /* entries in the form of readdirplus */
+	bool attributes; /* and with attributes */
 	char *p;
 	size_t size, used;
-	int failed; /* negative errno of the entry that ended it */
 };
 
 static bool is_dots(const char *name)
@@ -237,6 +237,9 @@ static bool is_dots(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+/* A name is there even when its inode cannot be read: it is given without attributes, and who asks for those
+ * meets the failure. One failure is enough for a listing; a host that is away must not cost a time-out for
+ * every name. */
 static int list_one(void *arg, const struct erofs_entry *entry)
 {
 	struct listing *l = arg;
@@ -248,11 +251,10 @@ static int list_one(void *arg, const struct erofs_entry *entry)
 
 	memcpy(name, entry->name, entry->name_size);
 	name[entry->name_size] = '\0';
-	if (l->plus && !is_dots(name)) {
-		l->failed = erofs_child(l->fs, l->dir, entry->nid, entry->type, &x, NULL);
-		if (l->failed < 0)
-			return 1;
-		fill_entry(l->fs, &param, &x);
+	if (l->attributes && !is_dots(name)) {
+		l->attributes = erofs_child(l->fs, l->dir, entry->nid, entry->type, &x, NULL) == 0;
+		if (l->attributes)
+			fill_entry(l->fs, &param, &x);
 	}
 	if (l->plus)
 		n = fuse_add_direntry_plus(l->req, l->p + l->used, l->size - l->used, name, &param,
@@ -270,15 +272,14 @@ static int list_one(void *arg, const struct erofs_entry *entry)
 static void list(fuse_req_t req, fuse_ino_t node, size_t size, off_t position, bool plus)
 {
 	cleanup_free char *p = malloc(size);
-	struct listing l = {.req = req, .fs = fs_of(req), .plus = plus, .p = p, .size = size};
+	struct listing l = {
+		.req = req, .fs = fs_of(req), .plus = plus, .attributes = plus, .p = p, .size = size};
 	struct erofs_inode dir;
 	int r = p ? read_node(req, node, &dir) : -ENOMEM;
 
 	l.dir = &dir;
 	if (r == 0)
 		r = erofs_readdir(l.fs, &dir, (uint64_t)position, list_one, &l, NULL);
-	if (r == 0)
-		r = l.failed;
 	if (r < 0 && l.used == 0)
 		(void)fuse_reply_err(req, fuse_error_of(r));
 	else
