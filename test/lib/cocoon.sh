@@ -12,7 +12,7 @@
 #     HOST_PID, HOST_LOG
 #     HOST_DIR                         its root
 #     HOST_CHUNKS                      the socket that guests connect to
-#   guest_mount FRONT REF DIR [SOCKET] FRONT is block or tree
+#   guest_mount FRONT REF DIR [SOCKET [OPTION…]]      FRONT is block or tree
 #   guest_unmount DIR                  returns when its daemon has ended
 #   erofs_mount FILE DIR               the kernel's own, of an exported image
 
@@ -51,18 +51,29 @@ host_start() {
 	start_daemon "$name" "$COCOON_BIN/cocoon-snapshotter" --config "$HOST_DIR.yaml" \
 		--address "$HOST_DIR.sock" --root "$HOST_DIR"
 	HOST_PID=$STARTED_PID
+	at_exit host_unmount "$HOST_DIR"
 	wait_socket "$HOST_CHUNKS" 20 "$HOST_PID" || {
 		tail -n 5 "$HOST_LOG" >&2
 		return 1
 	}
 }
 
+# Images that are mounted in local mode stay when the daemon ends.
+host_unmount() {
+	local dir
+
+	for dir in "$1"/mounts/*; do
+		unmount "$dir"
+	done
+}
+
 guest_mount() {
 	local front=$1 ref=$2 dir=$3 socket=${4:-$HOST_CHUNKS}
+	shift $(($# > 4 ? 4 : $#))
 
 	mkdir -p "$dir"
 	at_exit unmount "$dir"
-	interruptible "$COCOON" mount --front "$front" --key "$KEY" --host "unix:$socket" "$ref" "$dir"
+	interruptible "$COCOON" mount --front "$front" --key "$KEY" --host "unix:$socket" "$@" "$ref" "$dir"
 }
 
 guest_unmount() {
@@ -94,9 +105,9 @@ erofs_mount() {
 	mount -t erofs -o ro,loop "$1" "$2"
 }
 
-# Harmless when nothing is mounted there.
+# Harmless when nothing is mounted there. A dead FUSE mount cannot be looked at, but the kernel lists it.
 unmount() {
-	if mountpoint -q "$1"; then
+	if grep -qF " $1 " /proc/self/mountinfo; then
 		umount "$1" || umount -l "$1"
 	fi
 }

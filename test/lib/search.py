@@ -9,6 +9,7 @@ search.py find DIR WHERE…   WHERE: a file, a directory (its own filesystem onl
 Needles are the canary as UTF-8, UTF-16 and base64 at its three alignments, and
 slices of random.bin. Those are there because compression hides text: what is random
 does not get shorter, so gzip and zstd store it as it is, and only encryption hides it.
+A file NAME.key in DIR is a binary secret: it is looked for as it is, in hex and in base64.
 Exit status: 0 nothing found, 1 found, 2 a WHERE could not be searched.
 """
 
@@ -42,15 +43,25 @@ def needles(directory):
         if name == "random.bin":
             for at in range(0, len(content) - SLICE, STEP):
                 found[content[at : at + SLICE]] = f"random.bin at {at}"
+        elif name.endswith(".key"):
+            found.update(written(content, name.removesuffix(".key")))
         else:
             text = name.removesuffix(".txt").encode()
             found[text] = "the canary"
             found[text.decode().encode("utf-16-le")] = "the canary in UTF-16"
-            for shift in range(3):
-                # The first and last characters depend on the neighbours.
-                coded = base64.b64encode(b"\0" * shift + text)
-                found[coded[4:-4]] = "the canary in base64"
+            found.update(in_base64(text, "the canary"))
     return found
+
+
+def in_base64(secret, what):
+    """At its three alignments; the first and last characters depend on the neighbours."""
+    return {base64.b64encode(b"\0" * shift + secret)[4:-4]: what + " in base64" for shift in range(3)}
+
+
+def written(secret, what):
+    """A binary secret in the ways in which programs write one down."""
+    text = secret.hex().encode()
+    return {secret: what, text: what + " in hex", text.upper(): what + " in hex", **in_base64(secret, what)}
 
 
 class Search:
