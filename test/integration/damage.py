@@ -4,13 +4,14 @@
 # What a mount shows while the host damages what it serves. Everything is looked up by the names of an
 # undamaged mount of the same filesystem: whatever is not right must be EIO, never another error, never
 # missing, shorter or other bytes.
-"""damage.py REFERENCE TREE none|SPAN
+"""damage.py REFERENCE TREE none|any|SIZE [RULES]
 
 REFERENCE is the exported filesystem as the kernel mounts it, TREE the mount that is looked at.
-none: no EIO at all is allowed. SPAN, in bytes: EIO is what is wanted; of file data it must cover one
-range of addresses of the image, not longer than SPAN, and everything in that range.
+none: no EIO at all is allowed. any, SIZE: EIO is what is wanted; with SIZE only for what one chunk of at
+most so many bytes covers, and for all of that. With RULES, that file of wire-proxy.py is emptied then, and
+what was EIO has to be right.
 
-Prints what was found. Exit status: 0 as wanted, 1 not, 3 right, but nothing gave EIO (with SPAN).
+Prints what was found. Exit status: 0 as wanted, 1 not, 3 right, but nothing gave EIO (with any, SIZE).
 """
 
 import array
@@ -23,6 +24,7 @@ import sys
 
 BLOCK = 4096
 RUN = 1 << 20
+MOST_RANGES = 3  # a chunk stands for several ranges of the image where it stands for several equal ones
 FIEMAP = 0xC020660B
 
 
@@ -49,7 +51,8 @@ def addresses(fd, size):
 class Check:
     def __init__(self, reference, tree):
         self.reference, self.tree = os.fsencode(reference), os.fsencode(tree)
-        self.metadata = 0  # operations on names, attributes and directories that gave EIO
+        self.failed = set()  # paths where something gave EIO
+        self.names = 0  # operations on names, attributes and directories that gave EIO
         self.bad = set()  # addresses of blocks of file data that gave EIO
         self.good = set()
         self.bad_files = 0
@@ -63,17 +66,17 @@ class Check:
         except OSError as e:
             if e.errno != errno.EIO:
                 raise Wrong(f"{os.fsdecode(path)}: {what}: {e.strerror}") from e
-            self.metadata += 1
+            self.names += 1
+            self.failed.add(path)
             return None
         if got != want:
             raise Wrong(f"{os.fsdecode(path)}: {what}: {str(got)[:200]}, expected {str(want)[:200]}")
         return want
 
     def walk(self, path=b""):
-        st = self.same(path, "lstat", attributes)
-        mode = os.lstat(self.reference + path).st_mode
-        if st is None:
+        if self.same(path, "lstat", attributes) is None:
             return  # what lies below cannot be reached
+        mode = os.lstat(self.reference + path).st_mode
         self.same(path, "xattrs", xattrs)
         if stat.S_ISDIR(mode):
             self.same(path, "names", lambda p: sorted(os.listdir(p)))
@@ -88,19 +91,19 @@ class Check:
         self.files += 1
         want = os.open(self.reference + path, os.O_RDONLY)
         try:
-            try:
-                got = os.open(self.tree + path, os.O_RDONLY)
-            except OSError as e:
-                if e.errno != errno.EIO:
-                    raise Wrong(f"{os.fsdecode(path)}: open: {e.strerror}") from e
-                self.metadata += 1
-                return
-            try:
-                self.content(path, want, got)
-            finally:
-                os.close(got)
+            got = os.open(self.tree + path, os.O_RDONLY)
+        except OSError as e:
+            os.close(want)
+            if e.errno != errno.EIO:
+                raise Wrong(f"{os.fsdecode(path)}: open: {e.strerror}") from e
+            self.names += 1
+            self.failed.add(path)
+            return
+        try:
+            self.content(path, want, got)
         finally:
             os.close(want)
+            os.close(got)
 
     def content(self, path, want, got):
         size = os.fstat(want).st_size
@@ -114,7 +117,9 @@ class Check:
                 if e.errno != errno.EIO:
                     raise Wrong(f"{os.fsdecode(path)}: read: {e.strerror}") from e
             bad |= self.blocks(path, got, data, start)
-        self.bad_files += bool(bad)
+        if bad:
+            self.bad_files += 1
+            self.failed.add(path)
         for offset, address, length in addresses(want, size):
             for at in range(0, length, BLOCK):
                 (self.bad if offset + at in bad else self.good).add(address + at)
@@ -135,20 +140,32 @@ class Check:
                 raise Wrong(f"{os.fsdecode(path)}: {len(found)} bytes at {start + at} are not those of the image")
         return bad
 
+    def ranges(self, span):
+        """The addresses that gave EIO as ranges no longer than `span`; None when a block inside is right."""
+        out, bad = [], sorted(self.bad)
+        while bad:
+            low = bad[0]
+            inside = [a for a in bad if a < low + span]
+            bad = bad[len(inside) :]
+            high = inside[-1] + BLOCK
+            if any(low <= a < high for a in self.good - self.bad):
+                return None
+            out.append((low, high))
+        return out
+
     def judge(self, wanted):
-        found = f"{self.files} files; EIO: {self.bad_files} files, {len(self.bad)} blocks, {self.metadata} names"
+        found = f"{self.files} files; EIO: {self.bad_files} files, {len(self.bad)} blocks, {self.names} names"
         if wanted == "none":
-            return (1 if self.bad or self.metadata else 0), found
-        if not self.bad and not self.metadata:
+            return (1 if self.failed else 0), found
+        if not self.failed:
             return 3, found
-        if self.bad:
-            low, high = min(self.bad), max(self.bad) + BLOCK
-            found += f", {high - low} bytes at {low}"
-            right = sorted(a for a in self.good - self.bad if low <= a < high)
-            if high - low > int(wanted):
-                return 1, found + f": a longer range than {wanted}"
-            if right:
-                return 1, found + f": {len(right)} blocks of that range can be read, the first at {right[0]}"
+        if wanted != "any":
+            ranges = self.ranges(int(wanted))
+            if ranges is None:
+                return 1, found + "; right blocks between them"
+            found += "".join(f", {high - low} bytes at {low}" for low, high in ranges)
+            if len(ranges) > MOST_RANGES or self.names:
+                return 1, found + ": that is more than one chunk"
         return 0, found
 
 
@@ -165,19 +182,33 @@ def xattrs(path):
     return [(n, os.getxattr(path, n, follow_symlinks=False)) for n in names]
 
 
+def look_again(check, rules):
+    """What was EIO, once nothing is damaged any more."""
+    with open(rules, "w", encoding="ascii"):
+        pass
+    again = Check(check.reference, check.tree)
+    for path in check.failed:
+        again.walk(path)
+    status, found = again.judge("none")
+    print("put back:", found)
+    return status
+
+
 def main():
-    if len(sys.argv) != 4:
+    if len(sys.argv) not in (4, 5):
         print(__doc__, file=sys.stderr)
         return 2
     sys.setrecursionlimit(10000)
     check = Check(sys.argv[1], sys.argv[2])
     try:
         check.walk()
+        status, found = check.judge(sys.argv[3])
+        print(found)
+        if status != 1 and len(sys.argv) == 5:
+            status = look_again(check, sys.argv[4]) or status
     except Wrong as e:
         print(f"WRONG: {e}")
         return 1
-    status, found = check.judge(sys.argv[3])
-    print(found)
     return status
 
 

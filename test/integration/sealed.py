@@ -4,6 +4,7 @@
 # What anybody can read of a sealed image (proto/FORMAT.md §3-§5), from the storage of a docker-registry.
 """sealed.py verity STORAGE MANIFEST       prints: file of the index blob, root hash, offset of the tree
 sealed.py numbers STORAGE MANIFEST      prints: chunks, metadata chunks, bytes of the table, meta_offset, max_chunk_size
+sealed.py chunk STORAGE MANIFEST N      prints: id in hex, stored size, file of its blob, offset there
 sealed.py shared STORAGE BASE MANIFEST  how many chunks and bytes of MANIFEST are in BASE, as JSON
 
 STORAGE is the registry's root directory, MANIFEST the digest of a sealed image's manifest.
@@ -26,7 +27,8 @@ class Sealed:
 
         with open(blob(manifest), "rb") as f:
             self.manifest = json.load(f)
-        self.index = blob(self.manifest["layers"][-1]["digest"])
+        self.blobs = [blob(layer["digest"]) for layer in self.manifest["layers"]]
+        self.index = self.blobs[-1]
         with open(self.index, "rb") as f:
             f.seek(-256, os.SEEK_END)
             d = f.read(256)
@@ -37,12 +39,9 @@ class Sealed:
             self.root_hash = d[80:112].hex()
             self.table_size = -(-self.n_chunks * ENTRY // TABLE_BLOCK) * TABLE_BLOCK
             f.seek(0)
-            table = f.read(self.n_chunks * ENTRY)
+            self.table = [struct.unpack("<32sQII16x", f.read(ENTRY)) for _ in range(self.n_chunks)]
         # id -> stored size, of data chunks
-        self.chunks = {
-            table[at : at + 32]: struct.unpack_from("<I", table, at + 40)[0]
-            for at in range(self.n_meta_chunks * ENTRY, len(table), ENTRY)
-        }
+        self.chunks = {chunk: size for chunk, _, size, _ in self.table[self.n_meta_chunks :]}
 
 
 def shared(base, image):
@@ -68,6 +67,10 @@ def main():
     elif command == ["numbers"] and len(args) == 2:
         image = Sealed(*args)
         print(image.n_chunks, image.n_meta_chunks, image.table_size, image.meta_offset, image.max_chunk_size)
+    elif command == ["chunk"] and len(args) == 3:
+        image = Sealed(*args[:2])
+        chunk, offset, size, blob = image.table[int(args[2])]
+        print(chunk.hex(), size, image.blobs[blob], offset)
     elif command == ["shared"] and len(args) == 3:
         print(json.dumps(shared(Sealed(args[0], args[1]), Sealed(args[0], args[2]))))
     else:

@@ -15,7 +15,7 @@ LISTEN and TARGET are unix sockets. RULES has a rule a line:
   index flip K           byte K of the public part of the index
   manifest flip K        byte K of the manifest
   descriptor flip K      byte K of the descriptor
-Each time a rule is applied it is printed.
+A rule is printed when it is applied for the first time.
 """
 
 import os
@@ -71,6 +71,7 @@ class Rules:
         self.lock = threading.Lock()
         self.seen = None
         self.rules = []
+        self.told = set()
 
     def about(self, *words):
         """What stands behind these words in the rules that begin with them: [(verb, value)]."""
@@ -82,7 +83,14 @@ class Rules:
                 with open(self.path, encoding="ascii") as f:
                     self.rules = [line.split() for line in f if line.strip()]
                 self.seen = stamp
+                self.told.clear()
             return [(r[-2], int(r[-1])) for r in self.rules if r[:-2] == words]
+
+    def tell(self, rule):
+        with self.lock:
+            if rule not in self.told:
+                self.told.add(rule)
+                print("applied:", rule, flush=True)
 
     def flip(self, what, data, base=0):
         """`data` as it is after the rules `WHAT flip K`; its first byte is byte `base` of WHAT."""
@@ -90,7 +98,7 @@ class Rules:
             assert verb == "flip"
             if base <= at < base + len(data):
                 data = flipped(data, at - base)
-                print(f"applied: {what} flip {at}", flush=True)
+                self.tell(f"{what} flip {at}")
         return data
 
 
@@ -157,7 +165,7 @@ class Connection:
                 status, stored = value, b"the proxy says so"
             else:
                 raise SystemExit(f"no such rule: {verb}")
-            print(f"applied: chunk {number} {verb} {value}", flush=True)
+            self.rules.tell(f"chunk {number} {verb} {value}")
         return status, payload[:4] + stored
 
     def index(self, number, payload):
@@ -173,13 +181,13 @@ class Connection:
         """Chunk `number` of the same image, asked for on a connection of its own."""
         with connect(self.target) as sock:
 
-            def ask(kind, payload):
-                send_frame(sock, kind, 0, 1, payload)
+            def ask(request, kind, payload):
+                send_frame(sock, kind, 0, request, payload)
                 return receive_frame(sock)[3]
 
-            ask(HELLO, b"COCOONW1" + struct.pack("<II", 1, 0))
-            handle = ask(OPEN, self.reference)[:4]
-            return ask(CHUNKS, handle + struct.pack("<IIII", 0, 1, number, 1))[4:]
+            ask(1, HELLO, b"COCOONW1" + struct.pack("<II", 1, 0))
+            handle = ask(2, OPEN, self.reference)[:4]
+            return ask(3, CHUNKS, handle + struct.pack("<IIII", 0, 1, number, 1))[4:]
 
 
 def main():
