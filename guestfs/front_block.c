@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The block front. A FUSE mount whose root is one regular file, the plaintext image, is never shown anywhere;
  * the kernel's EROFS is mounted on that file, directly or over a loop device, and only it appears. So one
- * umount takes everything down, in the only order there is. The file is read with direct I/O: its pages would
- * be a second copy of EROFS's own. */
+ * umount takes everything down, in the only order there is. The file answers with direct I/O: its pages
+ * would be a second copy of EROFS's own. (EROFS's mount option "directio" is something else, it was no
+ * faster, and kernels in use have a use-after-free behind it: CVE-2026-23224.) */
 #include "guestfs/front_internal.h"
 #include "guestfs/fuse_error.h"
 #include "guestfs/kernel_mount.h"
@@ -123,7 +124,7 @@ static int erofs_on_loop(struct front *f, const char *image, struct err *e)
 		return err_errno(e, -errno, "opening the image");
 	f->name = "loop";
 	loop = loop_attach(file, path, e);
-	return loop < 0 ? loop : mount_erofs(path, false, &f->options, e);
+	return loop < 0 ? loop : mount_erofs(path, &f->options, e);
 }
 
 static int erofs_start(struct front *f, int fuse_mount, struct err *e)
@@ -139,9 +140,7 @@ static int erofs_start(struct front *f, int fuse_mount, struct err *e)
 	if (f->options.kind == FRONT_LOOP)
 		return erofs_on_loop(f, image, e);
 	f->name = "block";
-	fd = mount_erofs(image, true, &f->options, e);
-	if (fd == -EINVAL) /* an older kernel without the option */
-		fd = mount_erofs(image, false, &f->options, e);
+	fd = mount_erofs(image, &f->options, e);
 	return fd == -ENOTBLK ? erofs_on_loop(f, image, e) : fd;
 }
 

@@ -51,7 +51,7 @@ int mount_fuse_file(int device, unsigned int max_read, struct err *e)
 	return fd < 0 ? context_failed(fs, -errno, "fuse", e) : fd;
 }
 
-int mount_erofs(const char *source, bool direct, const struct front_options *options, struct err *e)
+int mount_erofs(const char *source, const struct front_options *options, struct err *e)
 {
 	unsigned int attributes = MOUNT_ATTR_RDONLY | (options->nosuid ? MOUNT_ATTR_NOSUID : 0) |
 				  (options->nodev ? MOUNT_ATTR_NODEV : 0) |
@@ -61,7 +61,6 @@ int mount_erofs(const char *source, bool direct, const struct front_options *opt
 
 	if (fs >= 0 && fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) == 0 &&
 	    fsconfig(fs, FSCONFIG_SET_FLAG, "ro", NULL, 0) == 0 &&
-	    (!direct || fsconfig(fs, FSCONFIG_SET_FLAG, "directio", NULL, 0) == 0) &&
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
 		fd = fsmount(fs, FSMOUNT_CLOEXEC, attributes);
 	return fd < 0 ? context_failed(fs, -errno, "erofs", e) : fd;

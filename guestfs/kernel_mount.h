@@ -15,7 +15,7 @@ int mount_fuse_file(int device, unsigned int max_read, struct err *e);
 
 /* The kernel's EROFS on the file at `source` (-ENOTBLK: this kernel wants a block device; -ENODEV: it has no
  * EROFS). */
-int mount_erofs(const char *source, bool direct, const struct front_options *options, struct err *e);
+int mount_erofs(const char *source, const struct front_options *options, struct err *e);
 
 /* A read-only loop device over `file`, which goes by itself when its last user goes. Its name in `path`. The
  * descriptor holds it until it is mounted. */

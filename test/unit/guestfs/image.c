@@ -233,7 +233,8 @@ Test(image, every_byte_of_manifest_layers_and_descriptor_counts)
 	}
 	/* the digest of the first data blob, in the manifest */
 	f.where = IN_MANIFEST;
-	f.offset = (uint64_t)(strstr(strstr(sealed.manifest, "layer.cocoon.v1"), "sha256:") + 10 - sealed.manifest);
+	f.offset = (uint64_t)(strstr(strstr(sealed.manifest, "layer.cocoon.v1"), "sha256:") + 10 -
+			      sealed.manifest);
 	for (int k = 0; k < 50; k++, f.offset++) {
 		struct image *i = NULL;
 

@@ -480,9 +480,10 @@ static void make_manifest(struct sealed *out)
 		bool last = k + 1 == out->n_blobs;
 		uint8_t digest[32];
 
-		put_text(&json,
-			 last ? "{\"mediaType\":\"application/vnd.oci.image.layer.cocoon.index.v1\",\"digest\":\"sha256:"
-			      : "{\"mediaType\":\"application/vnd.oci.image.layer.cocoon.v1\",\"digest\":\"sha256:");
+		put_text(&json, last ? "{\"mediaType\":\"application/"
+				       "vnd.oci.image.layer.cocoon.index.v1\",\"digest\":\"sha256:"
+				     : "{\"mediaType\":\"application/"
+				       "vnd.oci.image.layer.cocoon.v1\",\"digest\":\"sha256:");
 		hash(digest, out->blobs[k].data, out->blobs[k].size);
 		for (int i = 0; i < 32; i++) {
 			must(snprintf(text, sizeof(text), "%02x", digest[i]) == 2);
