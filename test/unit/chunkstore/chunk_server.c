@@ -544,6 +544,23 @@ Test(chunk_server, listens_on_a_unix_socket)
 	start_server((struct chunk_server_config){.n_listen = 0});
 }
 
+Test(chunk_server, listens_on_vsock)
+{
+	struct chunk_server_config config = {.n_listen = 1};
+	struct chunk_server *second;
+	char address[64];
+	struct err e = {""};
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return; /* a kernel without vsock */
+	(void)close(fd);
+	(void)snprintf(address, sizeof(address), "vsock:any:%d", 100000 + (int)getpid());
+	config.listen = (const char *const[]){address};
+	cr_assert_eq(chunk_server_start(&second, &config, store, &e), 0, "%s", e.text);
+	chunk_server_stop(second);
+}
+
 Test(chunk_server, leaves_alone_what_is_not_a_socket)
 {
 	struct chunk_server_config config = {.n_listen = 1};
