@@ -32,11 +32,11 @@ static inline void scratch_close(void)
 	(void)nftw(scratch, scratch_remove, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* Good until the fourth call after it. */
+/* Good until the fourth call after it of the same thread. */
 static inline const char *scratch_path(const char *name)
 {
-	static char paths[4][PATH_MAX];
-	static unsigned turn;
+	static _Thread_local char paths[4][PATH_MAX];
+	static _Thread_local unsigned turn;
 	char *to = paths[turn++ % 4];
 
 	(void)snprintf(to, PATH_MAX, "%s/%s", scratch, name);

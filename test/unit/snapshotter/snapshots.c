@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #define MANIFEST "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
@@ -20,7 +21,7 @@ static struct local_road *road;
 static struct sealed_finder *finder;
 static struct snapshots *snapshots;
 static struct labels none;
-static unsigned asked; /* how often the store was */
+static atomic_uint asked; /* how often the store was */
 
 /* What the chunk store would say. */
 int chunkstore_prepare_image(struct chunkstore *s, const char *reference, const struct digest *manifest,
