@@ -129,9 +129,8 @@ static inline void fake_image_documents(struct fake_image *i)
 		"{\"schemaVersion\":2,\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\","
 		"\"config\":{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"%s\","
 		"\"size\":%zu},"
-		"\"layers\":[{\"mediaType\":\"application/"
-		"vnd.oci.image.layer.cocoon.v1\",\"digest\":\"%s\",\"size\":%zu},"
-		"{\"mediaType\":\"application/vnd.oci.image.layer.cocoon.index.v1\",\"digest\":\"%s\",\"size\":%zu%s}]}",
+		"\"layers\":[{\"mediaType\":\"" MEDIA_TYPE_LAYER "\",\"digest\":\"%s\",\"size\":%zu},"
+		"{\"mediaType\":\"" MEDIA_TYPE_INDEX "\",\"digest\":\"%s\",\"size\":%zu%s}]}",
 		digest_text(&i->config_digest, config), strlen(i->config), data, i->data_size, index,
 		i->index_size, annotation);
 	(void)sha256(&i->manifest_digest, i->manifest, strlen(i->manifest));
