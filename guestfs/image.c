@@ -187,10 +187,17 @@ int image_open(struct image **out, struct source *source, const struct image_opt
 	return 0;
 }
 
+void image_stop(struct image *i)
+{
+	if (i->source && i->source->ops->stop)
+		i->source->ops->stop(i->source);
+}
+
 void image_close(struct image *i)
 {
 	if (!i)
 		return;
+	image_stop(i);
 	ahead_stop(i->ahead);
 	map_free(i->map);
 	table_close(i->table);

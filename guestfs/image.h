@@ -43,6 +43,8 @@ struct image_options {
  * from then on; on failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY, -ENOTSUP, or the source's
  * errors. */
 int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e);
+/* Reads fail from now on, also those that wait for the source: before an end that cannot wait for them. */
+void image_stop(struct image *i);
 void image_close(struct image *i); /* wipes; no call may be running. NULL is fine */
 
 const struct descriptor *image_descriptor(const struct image *i);

@@ -146,7 +146,12 @@ static int run(struct options *o, struct background *background)
 	image_prefetch_startup(g.image);
 	log_mounted(&g, o);
 	background_ready(background);
-	front_close(g.front, !serve(&g));
+	if (serve(&g)) {
+		front_close(g.front, false);
+	} else {
+		image_stop(g.image);
+		front_close(g.front, true);
+	}
 	log_stats(g.image);
 	image_close(g.image);
 	log_info("unmounted target=%s", o->target);

@@ -39,7 +39,10 @@ struct source_ops {
 	 */
 	int (*read_chunks)(struct source *s, const struct chunk_place *places, size_t n, bool ahead,
 			   chunk_arrival *arrival, void *arg, struct err *e);
-	void (*close)(struct source *s);
+	/* From now on every call fails, also those under way, within a second or so: nobody needs them. NULL
+	 * when calls end by themselves soon enough. */
+	void (*stop)(struct source *s);
+	void (*close)(struct source *s); /* no call is running */
 };
 
 struct source {

@@ -26,8 +26,9 @@ struct source_wire {
 	pthread_cond_t changed;
 	struct wire_connection *connection; /* NULL: none yet */
 	uint32_t handle;		    /* of the image, on that connection */
-	bool connecting;		    /* one thread makes a new one, others wait for it */
-	bool opened;			    /* once: what follows is the image from then on */
+	bool stopped;
+	bool connecting; /* one thread makes a new one, others wait for it */
+	bool opened;	 /* once: what follows is the image from then on */
 	struct digest manifest;
 	uint8_t descriptor[DESCRIPTOR_SIZE];
 };
@@ -181,7 +182,7 @@ static int get_connection(struct source_wire *w, struct wire_connection **out, u
 	int r = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (r == 0 && (!w->connection || wire_connection_broken(w->connection))) {
+	while (r == 0 && !w->stopped && (!w->connection || wire_connection_broken(w->connection))) {
 		if (w->connecting) {
 			if (pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &deadline->at) !=
 			    0)
@@ -195,6 +196,8 @@ static int get_connection(struct source_wire *w, struct wire_connection **out, u
 		w->connecting = false;
 		pthread_cond_broadcast(&w->changed);
 	}
+	if (r == 0 && w->stopped)
+		r = err_set(e, -ESHUTDOWN, "the image is being closed");
 	if (r == 0) {
 		*out = wire_connection_ref(w->connection);
 		*handle = w->handle;
@@ -441,6 +444,19 @@ static int wire_source_read_chunks(struct source *source, const struct chunk_pla
 	return 0;
 }
 
+/* Who waits for an answer is told by the break, who waits for its turn meets the mark. */
+static void wire_source_stop(struct source *source)
+{
+	struct source_wire *w = (struct source_wire *)source;
+
+	pthread_mutex_lock(&w->lock);
+	w->stopped = true;
+	if (w->connection)
+		wire_connection_break(w->connection);
+	pthread_cond_broadcast(&w->changed);
+	pthread_mutex_unlock(&w->lock);
+}
+
 static void wire_source_close(struct source *source)
 {
 	struct source_wire *w = (struct source_wire *)source;
@@ -455,6 +471,7 @@ static const struct source_ops wire_source_ops = {
 	.open = wire_source_open,
 	.read_index = wire_source_read_index,
 	.read_chunks = wire_source_read_chunks,
+	.stop = wire_source_stop,
 	.close = wire_source_close,
 };
 

@@ -372,6 +372,11 @@ bool wire_connection_broken(struct wire_connection *c)
 	return broken;
 }
 
+void wire_connection_break(struct wire_connection *c)
+{
+	break_connection(c, -ESHUTDOWN, &(struct err){"closed"});
+}
+
 /* Take a place among the open requests, as many as the host allows. */
 static int request_begin(struct wire_connection *c, struct request *q, const struct deadline *deadline,
 			 struct err *e)

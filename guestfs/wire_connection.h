@@ -28,6 +28,7 @@ struct wire_connection *wire_connection_ref(struct wire_connection *c);
 void wire_connection_unref(struct wire_connection *c); /* the last one closes. NULL is fine */
 
 bool wire_connection_broken(struct wire_connection *c);
+void wire_connection_break(struct wire_connection *c); /* all calls end with -ESHUTDOWN */
 
 /* One answer frame of a call, in the calling thread; `payload` is borrowed. Return 0, or a negative errno
  * with words when the answer is not one to this request: that breaks the connection. */

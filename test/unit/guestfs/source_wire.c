@@ -369,6 +369,32 @@ Test(source_wire, a_stalling_host_costs_the_deadline_and_no_more)
 	image_close(i);
 }
 
+static void *read_until_stopped(void *arg)
+{
+	struct err e = {""};
+
+	cr_assert_eq(read_all(arg, &e), -ESHUTDOWN, "%s", e.text);
+	return NULL;
+}
+
+Test(source_wire, stopping_ends_the_wait_for_a_host_that_is_away)
+{
+	struct image *i = must_open(0);
+	struct timespec a, b;
+	pthread_t t;
+
+	wire_host_stop(&w.host);
+	(void)clock_gettime(CLOCK_MONOTONIC, &a);
+	cr_assert_eq(pthread_create(&t, NULL, read_until_stopped, i), 0);
+	(void)usleep(200000);
+	image_stop(i);
+	pthread_join(t, NULL);
+	image_close(i);
+	(void)clock_gettime(CLOCK_MONOTONIC, &b);
+	cr_assert_lt(b.tv_sec - a.tv_sec, 5);
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
 struct reader {
 	struct image *i;
 	unsigned int seed;
