@@ -59,6 +59,8 @@ static const cyaml_schema_field_t registry_fields[] = {
 	CYAML_FIELD_SEQUENCE_COUNT("plain_http", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				   struct config_registry, plain_http, n_plain_http, &text_entry, 0,
 				   MAX_ENTRIES),
+	CYAML_FIELD_SEQUENCE_COUNT("allowed", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+				   struct config_registry, allowed, n_allowed, &text_entry, 0, MAX_ENTRIES),
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t local_fields[] = {
@@ -168,6 +170,8 @@ static void take_file(struct config *c, struct file *f)
 		take(&c->registry.docker_config, &f->registry->docker_config);
 		take_list(&c->registry.plain_http, &c->registry.n_plain_http, &f->registry->plain_http,
 			  &f->registry->n_plain_http);
+		take_list(&c->registry.allowed, &c->registry.n_allowed, &f->registry->allowed,
+			  &f->registry->n_allowed);
 	}
 	if (f->local) {
 		take(&c->local.guestfs, &f->local->guestfs);
@@ -282,6 +286,7 @@ void config_deinit(struct config *c)
 	free(c->registry.ca_file);
 	free(c->registry.docker_config);
 	free_list(c->registry.plain_http, c->registry.n_plain_http);
+	free_list(c->registry.allowed, c->registry.n_allowed);
 	free(c->local.guestfs);
 	free(c->local.front);
 	free_list(c->local.keys, c->local.n_keys);

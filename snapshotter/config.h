@@ -12,6 +12,8 @@ struct config_registry {
 	char *ca_file, *docker_config; /* NULL when not given */
 	char **plain_http;
 	unsigned n_plain_http;
+	char **allowed; /* what guests may name; none given: any registry */
+	unsigned n_allowed;
 };
 
 struct config_local {

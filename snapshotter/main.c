@@ -163,6 +163,8 @@ static int start_store(struct daemon *d, struct err *e)
 	struct chunk_server_config server = {
 		.n_listen = c->vsock_port ? 2 : 1,
 		.unix_mode = SOCKET_MODE,
+		.registries = (const char *const *)c->registry.allowed,
+		.n_registries = c->registry.n_allowed,
 	};
 	const char *listen[2] = {NULL, vsock};
 	int r;

@@ -55,6 +55,7 @@ Test(config, reads_every_field)
 		"address: /a\nroot: /r\n"
 		"chunks:\n  socket: /c\n  vsock_port: 7681\n  cache_max_bytes: 1000\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
+		"  allowed: [ \"h:1\" ]\n"
 		"local:\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  cache_bytes: 5\n"
 		"  timeout_seconds: 7\n"
 		"metrics:\n  address: 127.0.0.1:1\n";
@@ -71,6 +72,8 @@ Test(config, reads_every_field)
 	cr_assert_str_eq(c.registry.docker_config, "/d");
 	cr_assert_eq(c.registry.n_plain_http, 2);
 	cr_assert_str_eq(c.registry.plain_http[1], "h:2");
+	cr_assert_eq(c.registry.n_allowed, 1);
+	cr_assert_str_eq(c.registry.allowed[0], "h:1");
 	cr_assert_str_eq(c.local.guestfs, "/g");
 	cr_assert_str_eq(c.local.front, "tree");
 	cr_assert_eq(c.local.n_keys, 1);
