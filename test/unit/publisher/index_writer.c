@@ -127,8 +127,12 @@ static void fixture_close(struct source *s)
 	(void)s;
 }
 
-static const struct source_ops fixture_ops = {fixture_open, fixture_read_index, fixture_read_chunks,
-					      fixture_close};
+static const struct source_ops fixture_ops = {
+	.open = fixture_open,
+	.read_index = fixture_read_index,
+	.read_chunks = fixture_read_chunks,
+	.close = fixture_close,
+};
 
 static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
