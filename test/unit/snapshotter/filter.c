@@ -100,6 +100,8 @@ Test(filter, refuses)
 		"labels.\"a\\q\"==1",
 		"name==a kind",
 		"name~=\"[\"",
+		"name~=a{9}",
+		"name~=a+++++++++",
 		"labels.\"a",
 		" ",
 		"name ==a",
