@@ -18,7 +18,7 @@ FIXTURE_HOST=${COCOON_BUILD:?the build directory}/guestfs/fixture-host
 REF=localhost:5000/guestfs/test:1
 
 host_start() {
-	start_daemon host "$FIXTURE_HOST" "$WORK/image" "$WORK/host.sock" "$WORK/key" "$@"
+	start_daemon host "$FIXTURE_HOST" "$WORK/image" "$WORK/host.sock" "$WORK/key" 65536
 	HOST_PID=$STARTED_PID
 	wait_socket "$WORK/host.sock" 20 "$HOST_PID"
 }
@@ -283,7 +283,7 @@ each_front() {
 work_dir guestfs
 at_exit unmount_below "$WORK"
 check "the image" make_image
-check "the host" host_start 65536
+check "the host" host_start
 [ $# -gt 0 ] || set -- block loop tree
 for front; do
 	each_front || true
