@@ -232,14 +232,15 @@ flip() {
 	END
 }
 
-# while_flipped FRONT COVERS FILE OFFSET: the same, with a byte of a file of the host's.
+# while_flipped FRONT COVERS FILE OFFSET: the same, with a byte of a file of the host's, while the host runs.
 while_flipped() {
 	local front=$1 covers=$2 file=$3 offset=$4 status=0
 
-	guest_mount "$front" "$PINNED_REF" "$MOUNT" && flip "$file" "$offset" || return
-	damage "$covers" || status=$?
+	flip "$file" "$offset" || return
+	guest_mount "$front" "$PINNED_REF" "$MOUNT" && damage "$covers" || status=$?
 	flip "$file" "$offset"
-	[ "$status" = 0 ] && damage none && guest_unmount "$MOUNT"
+	[ "$status" != 0 ] || damage none || status=$?
+	guest_unmount "$MOUNT" && [ "$status" = 0 ]
 }
 
 # cached CHUNK: its file in the host's cache.

@@ -93,7 +93,7 @@ guest_pids() {
 	local pid
 
 	for pid in $(pgrep -x cocoon-guestfs); do
-		if [ "$(tr '\0' '\n' <"/proc/$pid/cmdline" | tail -n 1)" = "$1" ]; then
+		if [ "$({ tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null | tail -n 1)" = "$1" ]; then
 			echo "$pid"
 		fi
 	done
