@@ -124,7 +124,7 @@ expect "an error halfway" 1 $status
 # then cannot be trapped: so the default is restored first.
 start_inner() {
 	: >"$WORK/waits.log"
-	start_daemon waits env --default-signal=INT "$0" --inner waits "$image"
+	start_daemon waits env --default-signal=INT,HUP "$0" --inner waits "$image"
 }
 
 wait_for_container() {
