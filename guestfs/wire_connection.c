@@ -85,25 +85,36 @@ static int wait_fd(int fd, short events, const struct deadline *deadline)
 	return r == 0 && deadline_passed(deadline) ? -ETIMEDOUT : 0;
 }
 
-/* No deadline only for the first byte of a frame: whoever expects one has a deadline of his own. */
+/* At least one byte and at most n; how many in *got. No deadline only where no frame has begun: whoever
+ * expects one has a deadline of his own. */
+static int receive_some(int fd, void *to, size_t n, size_t *got, const struct deadline *deadline)
+{
+	for (;;) {
+		ssize_t r = recv(fd, to, n, MSG_DONTWAIT);
+		int w;
+
+		if (r > 0) {
+			*got = (size_t)r;
+			return 0;
+		}
+		if (r == 0)
+			return -ECONNRESET;
+		if (errno != EAGAIN && errno != EINTR)
+			return -errno;
+		w = wait_fd(fd, POLLIN, deadline);
+		if (w < 0)
+			return w;
+	}
+}
+
 static int receive(int fd, void *to, size_t n, const struct deadline *deadline)
 {
 	uint8_t *p = to;
+	size_t got;
 
-	while (n > 0) {
-		ssize_t got = recv(fd, p, n, MSG_DONTWAIT);
-		int r;
+	for (; n > 0; p += got, n -= got) {
+		int r = receive_some(fd, p, n, &got, deadline);
 
-		if (got == 0)
-			return -ECONNRESET;
-		if (got > 0) {
-			p += got;
-			n -= (size_t)got;
-			continue;
-		}
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		r = wait_fd(fd, POLLIN, deadline);
 		if (r < 0)
 			return r;
 	}
@@ -201,11 +212,12 @@ static int read_frame(struct wire_connection *c, struct err *e)
 	struct wire_header h;
 	struct deadline deadline;
 	struct frame *f;
-	int r = receive(c->fd, raw, 1, NULL);
+	size_t got = 0;
+	int r = receive_some(c->fd, raw, sizeof(raw), &got, NULL);
 
 	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
 	if (r == 0)
-		r = receive(c->fd, raw + 1, sizeof(raw) - 1, &deadline);
+		r = receive(c->fd, raw + got, sizeof(raw) - got, &deadline);
 	if (r < 0)
 		return err_errno(e, r, "the host's connection");
 	r = wire_header_decode(&h, raw, false, e);
