@@ -109,8 +109,7 @@ static uint64_t n_blocks(const struct erofs_inode *dir)
 	return dir->size / EROFS_BLOCK + (dir->size % EROFS_BLOCK != 0);
 }
 
-/* A position is the block's number in the upper bits and the entry's number in the block in the lower twelve.
- */
+/* A position: the block's number in the upper bits, the entry's number in the block in the lower twelve. */
 static int emit(const struct block *b, uint64_t number, uint32_t from, erofs_entry_fn *fn, void *arg)
 {
 	for (uint32_t i = from; i < b->n; i++) {

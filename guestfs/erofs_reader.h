@@ -91,8 +91,7 @@ typedef int erofs_entry_fn(void *arg, const struct erofs_entry *entry);
 int erofs_readdir(const struct erofs *fs, const struct erofs_inode *dir, uint64_t position,
 		  erofs_entry_fn *fn, void *arg, struct err *e);
 
-/* Find `name` in `dir`. 0 with *nid and *type (DT_*); -ENOENT only when a sound directory does not have it.
- */
+/* Find `name` in `dir`. 0 with *nid and *type (DT_*); -ENOENT only when a sound directory lacks it. */
 int erofs_lookup(const struct erofs *fs, const struct erofs_inode *dir, const char *name, size_t name_size,
 		 uint64_t *nid, uint8_t *type, struct err *e);
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Extended attributes: an area behind the inode with entries of its own and numbers of shared ones. Both are
- * walked by one function, which checks each entry before anybody sees it; what is looked for stops the walk.
- */
+ * walked by one function, which checks each entry before anybody sees it; what is looked for ends it. */
 #include "guestfs/erofs_internal.h"
 #include "proto/base/bytes.h"
 #include "proto/base/cleanup.h"

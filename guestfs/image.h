@@ -52,8 +52,7 @@ const struct digest *image_descriptor_digest(const struct image *i);
 const struct digest *image_manifest_digest(const struct image *i);
 const struct oci_manifest *image_manifest(const struct image *i);
 
-/* Exactly n bytes of the plaintext image at `offset`, or a negative errno and nothing. -EINVAL past the end.
- */
+/* Exactly n bytes of the plaintext image at `offset`, or a negative errno and zeros. -EINVAL past the end. */
 int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e);
 
 /* Say that [offset, offset + n) will be read soon; returns at once, failures are silent. */

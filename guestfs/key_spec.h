@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define KEY_SPECS_MAX 16
+#define KEY_SPECS_MAX 64
 
 enum key_kind { KEY_FILE, KEY_RECIPIENT };
 

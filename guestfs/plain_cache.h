@@ -24,8 +24,7 @@ enum {
 	CHUNK_WAIT = 2, /* another thread does that: plain_cache_wait() */
 };
 
-/* `max_bytes` holds for chunks that nobody has claimed; what is claimed is bounded by its claimers. -ENOMEM.
- */
+/* `max_bytes` holds for chunks that nobody has claimed; claimers bound what is claimed. 0 or -ENOMEM. */
 int plain_cache_new(struct plain_cache **out, size_t max_bytes);
 void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
 
