@@ -19,7 +19,7 @@ check() {
 	ms=$(((${EPOCHREALTIME/[.,]/} - ${start/[.,]/}) / 1000))
 	CHECKS=$((CHECKS + 1))
 	if [ "$status" = 0 ]; then
-		printf 'ok      %-36s %4d.%d s  %s\n' "$name" $((ms / 1000)) $((ms % 1000 / 100)) "$(tail -n 1 "$log")"
+		printf 'ok      %-36s %4d.%d s  %s\n' "$name" $((ms / 1000)) $((ms % 1000 / 100)) "$(tail -n 1 "$log" | cut -c1-110)"
 	else
 		CHECKS_FAILED=$((CHECKS_FAILED + 1))
 		printf 'FAILED  %-36s %4d.%d s  status %d\n' "$name" $((ms / 1000)) $((ms % 1000 / 100)) "$status"
