@@ -79,7 +79,7 @@ twenty_data_chunks() {
 	done
 	tally_end
 	# Chunks that hold only what upper layers hide exist; layers60 has many.
-	[ "${COUNT[refused]}" = 0 ] && [ "${COUNT[eio]}" -gt 4 ]
+	[ "${COUNT[refused]}" = 0 ] && [ "${COUNT[eio]}" -gt 0 ]
 }
 
 # The root chunk, the map, names and attributes, config, start-up list.
