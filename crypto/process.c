@@ -2,8 +2,11 @@
  * No core files, no tracing, no swap: what the kernel offers a process against its own memory being read. And
  * nothing left behind by OpenSSL, which frees what it decoded of a private key without wiping it. */
 #include "crypto/process.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/io.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -42,10 +45,25 @@ static void *wiping_realloc(void *old, size_t n, const char *file, int line)
 	return p;
 }
 
+/* MADV_DONTDUMP for every mapping there is and will be: core(5), /proc/PID/coredump_filter. A kernel without
+ * core files has no such file. */
+static int dump_no_mapping(void)
+{
+	cleanup_close int fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return write_full(fd, "0", 1);
+}
+
 int process_hide_memory(void)
 {
 	const struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
 
+	int r = dump_no_mapping(); /* first: the file is not ours any more when we are not dumpable */
+
+	if (r < 0)
+		return r;
 	if (setrlimit(RLIMIT_CORE, &none) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return -errno;
 	/* Under a finite limit locked memory makes later allocations fail: all or nothing. */

@@ -5,8 +5,8 @@
 #define COCOON_CRYPTO_PROCESS_H
 
 /* Before threads start, keys are read and OpenSSL has allocated anything (-EBUSY). RLIMIT_CORE 0,
- * PR_SET_DUMPABLE 0; mlockall(MCL_CURRENT | MCL_ONFAULT) is tried, as it needs a limit that not everybody
- * has. Negative errno when core files could not be turned off. */
+ * PR_SET_DUMPABLE 0, no mapping goes into a core file; mlockall(MCL_CURRENT | MCL_ONFAULT) is tried, as it
+ * needs a limit that not everybody has. Negative errno when core files could not be turned off. */
 int process_hide_memory(void);
 
 #endif
