@@ -59,7 +59,6 @@ static int dump_no_mapping(void)
 int process_hide_memory(void)
 {
 	const struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
-
 	int r = dump_no_mapping(); /* first: the file is not ours any more when we are not dumpable */
 
 	if (r < 0)
