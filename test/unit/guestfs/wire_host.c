@@ -184,6 +184,7 @@ static void *serve(void *arg)
 		if (s->h->fds[k] == s->fd)
 			s->h->fds[k] = -1;
 	(void)close(s->fd);
+	s->h->n_threads--;
 	pthread_mutex_unlock(&s->h->lock);
 	free(s);
 	return NULL;
@@ -192,6 +193,7 @@ static void *serve(void *arg)
 static void accept_one(struct wire_host *h)
 {
 	struct served *s = calloc(1, sizeof(*s));
+	pthread_t t;
 	int slot = 0;
 
 	if (!s)
@@ -207,8 +209,9 @@ static void accept_one(struct wire_host *h)
 	while (slot < 63 && h->fds[slot] >= 0)
 		slot++;
 	h->fds[slot] = s->fd;
+	h->n_threads++;
 	pthread_mutex_unlock(&h->lock);
-	if (h->n_threads == 256 || pthread_create(&h->threads[h->n_threads++], NULL, serve, s) != 0)
+	if (pthread_create(&t, NULL, serve, s) != 0 || pthread_detach(t) != 0)
 		abort();
 }
 
@@ -262,8 +265,7 @@ void wire_host_quiet(struct wire_host *h)
 		(void)usleep(1000);
 		busy = false;
 		pthread_mutex_lock(&h->lock);
-		for (int k = 0; k < 64; k++)
-			busy |= h->fds[k] >= 0;
+		busy = h->n_threads > 0;
 		pthread_mutex_unlock(&h->lock);
 	}
 }
@@ -285,9 +287,7 @@ void wire_host_stop(struct wire_host *h)
 {
 	h->stop = true;
 	pthread_join(h->thread, NULL);
-	wire_host_break(h);
-	for (unsigned int k = 0; k < h->n_threads; k++)
-		pthread_join(h->threads[k], NULL);
+	wire_host_quiet(h);
 	(void)close(h->listener);
 	pthread_mutex_destroy(&h->lock);
 }

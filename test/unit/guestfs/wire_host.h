@@ -32,8 +32,7 @@ struct wire_host {
 	void *arg;
 	unsigned int serial;
 	int fds[64];
-	pthread_t threads[256];
-	unsigned int n_threads;
+	unsigned int n_threads; /* that serve */
 };
 
 /* Listen on unix socket `path`. Aborts on failure. */
