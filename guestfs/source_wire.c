@@ -10,11 +10,13 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define BACKOFF_FIRST_MS 20u
 #define BACKOFF_MAX_MS 1000u
+#define AWAY_MIN_MS 1000u
 #define FAILURE_MAX_PAYLOAD (4u + WIRE_MAX_WORDS)
 
 struct source_wire {
@@ -22,6 +24,7 @@ struct source_wire {
 	struct address address;
 	struct reference reference;
 	unsigned int timeout_ms;
+	atomic_bool away;     /* the last request ran to its deadline; a hint, no partner */
 	pthread_mutex_t lock; /* guards what follows; never held across I/O */
 	pthread_cond_t changed;
 	struct wire_connection *connection; /* NULL: none yet */
@@ -32,6 +35,24 @@ struct source_wire {
 	struct digest manifest;
 	uint8_t descriptor[DESCRIPTOR_SIZE];
 };
+
+/* A host that let one request run to its deadline is not waited for as long by the next ones, until it
+ * answers again: a reader of a thousand files must not wait a thousand times. */
+static struct deadline read_deadline(const struct source_wire *w)
+{
+	unsigned int ms = w->timeout_ms;
+
+	if (atomic_load_explicit(&w->away, memory_order_relaxed) && ms > AWAY_MIN_MS)
+		ms = ms / 10 > AWAY_MIN_MS ? ms / 10 : AWAY_MIN_MS;
+	return deadline_after(ms);
+}
+
+/* What a request came to: -ETIMEDOUT says that the host is away, an answer that it is not. */
+static void note_result(struct source_wire *w, int r)
+{
+	if (r == 0 || r == -ETIMEDOUT)
+		atomic_store_explicit(&w->away, r < 0, memory_order_relaxed);
+}
 
 /* Wait a little longer each time. False when that would be past the deadline. */
 static bool back_off(unsigned int *ms, const struct deadline *deadline)
@@ -260,7 +281,7 @@ static int read_index_once(struct source_wire *w, void *to, uint32_t n, uint64_t
 static int wire_source_read_index(struct source *source, void *to, size_t n, uint64_t offset, struct err *e)
 {
 	struct source_wire *w = (struct source_wire *)source;
-	struct deadline deadline = deadline_after(w->timeout_ms);
+	struct deadline deadline = read_deadline(w);
 	unsigned int backoff = BACKOFF_FIRST_MS;
 	uint8_t *p = to;
 
@@ -270,8 +291,11 @@ static int wire_source_read_index(struct source *source, void *to, size_t n, uin
 
 		if (r == TRY_AGAIN && back_off(&backoff, &deadline))
 			continue;
-		if (r != 0)
-			return r < 0 ? r : -ETIMEDOUT;
+		if (r == TRY_AGAIN)
+			r = -ETIMEDOUT;
+		note_result(w, r);
+		if (r < 0)
+			return r;
 		p += part;
 		offset += part;
 		n -= part;
@@ -419,7 +443,7 @@ static int wire_source_read_chunks(struct source *source, const struct chunk_pla
 				   bool ahead, chunk_arrival *arrival, void *arg, struct err *e)
 {
 	struct source_wire *w = (struct source_wire *)source;
-	struct deadline deadline = deadline_after(w->timeout_ms);
+	struct deadline deadline = read_deadline(w);
 	struct chunks q = {.places = places, .arrival = arrival, .arg = arg, .n_pending = n};
 	unsigned int backoff = BACKOFF_FIRST_MS;
 	int r = 0;
@@ -432,10 +456,13 @@ static int wire_source_read_chunks(struct source *source, const struct chunk_pla
 		qsort_r(q.pending, q.n_pending, sizeof(q.pending[0]), by_number, &q);
 		r = read_chunks_once(w, &q, ahead, &deadline, e);
 		compact(&q);
-		if (q.n_pending < before)
+		if (q.n_pending < before) {
 			backoff = BACKOFF_FIRST_MS;
-		else if (r >= 0 && !back_off(&backoff, &deadline))
+			note_result(w, 0);
+		} else if (r >= 0 && !back_off(&backoff, &deadline)) {
 			r = -ETIMEDOUT;
+			note_result(w, r);
+		}
 	}
 	if (q.n_pending == n)
 		return r;

@@ -369,6 +369,32 @@ Test(source_wire, a_stalling_host_costs_the_deadline_and_no_more)
 	image_close(i);
 }
 
+static long milliseconds_of_a_failure(struct image *i)
+{
+	struct timespec a, b;
+	struct err e = {""};
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &a);
+	cr_assert_eq(read_all(i, &e), -ETIMEDOUT, "%s", e.text);
+	(void)clock_gettime(CLOCK_MONOTONIC, &b);
+	return (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
+}
+
+Test(source_wire, a_host_that_is_away_is_waited_for_once)
+{
+	struct image *i = must_open(3000);
+
+	wire_host_stop(&w.host);
+	cr_assert_gt(milliseconds_of_a_failure(i), 2000);
+	cr_assert_lt(milliseconds_of_a_failure(i), 2000);
+	wire_host_start(&w.host, &w.sealed, w.path);
+	must_read_all(i);
+	wire_host_stop(&w.host);
+	cr_assert_gt(milliseconds_of_a_failure(i), 2000);
+	image_close(i);
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
 static void *read_until_stopped(void *arg)
 {
 	struct err e = {""};
