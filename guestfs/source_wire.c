@@ -1,245 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The wire as a source: asks, and asks again on a new connection when one breaks, until the deadline. Nothing
- * here judges the bytes; only that an image opened a second time is the same as the first is checked, as
- * handles depend on it. */
+ * here judges the bytes. */
 #include "guestfs/source_wire.h"
-#include "crypto/sha256.h"
-#include "guestfs/wire_connection.h"
+#include "guestfs/wire_session.h"
 #include "proto/base/cleanup.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKOFF_FIRST_MS 20u
-#define BACKOFF_MAX_MS 1000u
-#define AWAY_MIN_MS 1000u
-#define FAILURE_MAX_PAYLOAD (4u + WIRE_MAX_WORDS)
-
 struct source_wire {
 	struct source source;
-	struct address address;
-	struct reference reference;
-	unsigned int timeout_ms;
-	atomic_bool away;     /* the last request ran to its deadline; a hint, no partner */
-	pthread_mutex_t lock; /* guards what follows; never held across I/O */
-	pthread_cond_t changed;
-	struct wire_connection *connection; /* NULL: none yet */
-	uint32_t handle;		    /* of the image, on that connection */
-	bool stopped;
-	bool connecting; /* one thread makes a new one, others wait for it */
-	bool opened;	 /* once: what follows is the image from then on */
-	struct digest manifest;
-	uint8_t descriptor[DESCRIPTOR_SIZE];
+	struct wire_session session;
 };
 
-/* A host that let one request run to its deadline is not waited for as long by the next ones, until it
- * answers again: a reader of a thousand files must not wait a thousand times. */
-static struct deadline read_deadline(const struct source_wire *w)
+static struct wire_session *session_of(struct source *source)
 {
-	unsigned int ms = w->timeout_ms;
-
-	if (atomic_load_explicit(&w->away, memory_order_relaxed) && ms > AWAY_MIN_MS)
-		ms = ms / 10 > AWAY_MIN_MS ? ms / 10 : AWAY_MIN_MS;
-	return deadline_after(ms);
-}
-
-/* What a request came to: -ETIMEDOUT says that the host is away, an answer that it is not. */
-static void note_result(struct source_wire *w, int r)
-{
-	if (r == 0 || r == -ETIMEDOUT)
-		atomic_store_explicit(&w->away, r < 0, memory_order_relaxed);
-}
-
-/* Wait a little longer each time. False when that would be past the deadline. */
-static bool back_off(unsigned int *ms, const struct deadline *deadline)
-{
-	struct timespec t;
-
-	if ((unsigned int)deadline_left_ms(deadline) <= *ms)
-		return false;
-	t = (struct timespec){*ms / 1000, (long)(*ms % 1000) * 1000000};
-	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-	*ms = *ms * 2 < BACKOFF_MAX_MS ? *ms * 2 : BACKOFF_MAX_MS;
-	return true;
-}
-
-/* A named answer: what failed may work on the next attempt. */
-enum { TRY_AGAIN = 1 };
-
-/* What a broken connection means. Before the image was opened once it is final: whoever mounts wants to know
- * what is wrong with the address or the host. Afterwards only what cannot pass is final. */
-static int call_result(const struct source_wire *w, int r)
-{
-	return r == 0 || !w->opened || r == -ENOTSUP || r == -ENOMEM ? r : TRY_AGAIN;
-}
-
-/* A status other than OK: may pass, or is the host's last word. */
-static int status_result(enum wire_status status)
-{
-	int r = wire_status_errno(status);
-
-	return r == -EAGAIN ? TRY_AGAIN : r;
-}
-
-/* A call with one answer. `result` is what the host decided; what is not an answer at all breaks the
- * connection. */
-struct single {
-	int (*accept)(struct single *s, const uint8_t *payload, size_t size, struct err *e);
-	struct source_wire *w;
-	void *to; /* accept's */
-	size_t n;
-	uint32_t handle;
-	int result;
-};
-
-static int single_answer(void *arg, enum wire_status status, const uint8_t *payload, size_t size,
-			 struct err *e)
-{
-	struct single *s = arg;
-	struct wire_failure f;
-	int r;
-
-	if (status == WIRE_OK)
-		return s->accept(s, payload, size, e);
-	r = wire_failure_decode(&f, payload, size, e);
-	if (r == 0)
-		s->result = err_set(e, status_result(status), "the host says: %s", f.words);
-	return r;
-}
-
-/* What the first OPEN gave is the image; a later one must give the same. */
-static int accept_opened(struct single *s, const uint8_t *payload, size_t size, struct err *e)
-{
-	struct source_wire *w = s->w;
-	struct wire_opened o;
-	struct digest manifest;
-	int r = wire_opened_decode(&o, payload, size, e);
-
-	if (r == 0)
-		r = sha256(&manifest, o.manifest, o.manifest_size);
-	if (r < 0)
-		return r;
-	s->handle = o.handle;
-	if (s->to)
-		buf_put(s->to, o.manifest, o.manifest_size);
-	/* only the connecting thread is here */
-	if (!w->opened) {
-		w->manifest = manifest;
-		memcpy(w->descriptor, o.descriptor, DESCRIPTOR_SIZE);
-		w->opened = true;
-	} else if (!digest_equal(&manifest, &w->manifest) ||
-		   memcmp(w->descriptor, o.descriptor, DESCRIPTOR_SIZE) != 0) {
-		s->result = err_set(e, -EBADMSG, "the host has another image under the digest of this one");
-	}
-	return 0;
-}
-
-static int open_image(struct source_wire *w, struct wire_connection *c, struct buf *manifest,
-		      uint32_t *handle, const struct deadline *deadline, struct err *e)
-{
-	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
-	struct reference reference = w->reference;
-	char text[REFERENCE_TEXT_SIZE];
-	cleanup_buf struct buf payload;
-	int r;
-
-	if (w->opened) {
-		reference.tag[0] = '\0';
-		reference.has_digest = true;
-		reference.digest = w->manifest;
-	}
-	(void)reference_text(&reference, text);
-	buf_init(&payload, WIRE_MAX_PAYLOAD);
-	wire_open_encode(&payload, text, strlen(text));
-	if (buf_failed(&payload))
-		return err_set(e, -ENOMEM, "out of memory");
-	r = wire_call(c,
-		      &(struct wire_call){.type = WIRE_OPEN,
-					  .payload = &payload,
-					  .n_answers = 1,
-					  .max_payload = 8 + MAX_MANIFEST_SIZE + DESCRIPTOR_SIZE,
-					  .answer = single_answer,
-					  .arg = &s},
-		      deadline, e);
-	if (r < 0)
-		return call_result(w, r);
-	if (s.result == 0)
-		*handle = s.handle;
-	return s.result;
-}
-
-/* Make a connection and open the image on it. Only one thread is here at a time. */
-static int make_connection(struct source_wire *w, struct buf *manifest, const struct deadline *deadline,
-			   struct err *e)
-{
-	struct wire_connection *c, *old;
-	uint32_t handle = 0;
-	int r = wire_connect(&c, &w->address, deadline, e);
-
-	if (r < 0)
-		return call_result(w, r);
-	r = open_image(w, c, manifest, &handle, deadline, e);
-	if (r != 0) {
-		wire_connection_unref(c);
-		return r;
-	}
-	pthread_mutex_lock(&w->lock);
-	old = w->connection;
-	w->connection = c;
-	w->handle = handle;
-	pthread_mutex_unlock(&w->lock);
-	wire_connection_unref(old);
-	return 0;
-}
-
-/* A connection that works, as far as is known. The caller unrefs it. */
-static int get_connection(struct source_wire *w, struct wire_connection **out, uint32_t *handle,
-			  const struct deadline *deadline, struct err *e)
-{
-	int r = 0;
-
-	pthread_mutex_lock(&w->lock);
-	while (r == 0 && !w->stopped && (!w->connection || wire_connection_broken(w->connection))) {
-		if (w->connecting) {
-			if (pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &deadline->at) !=
-			    0)
-				r = err_set(e, -ETIMEDOUT, "no connection to the host");
-			continue;
-		}
-		w->connecting = true;
-		pthread_mutex_unlock(&w->lock);
-		r = make_connection(w, NULL, deadline, e);
-		pthread_mutex_lock(&w->lock);
-		w->connecting = false;
-		pthread_cond_broadcast(&w->changed);
-	}
-	if (r == 0 && w->stopped)
-		r = err_set(e, -ESHUTDOWN, "the image is being closed");
-	if (r == 0) {
-		*out = wire_connection_ref(w->connection);
-		*handle = w->handle;
-	}
-	pthread_mutex_unlock(&w->lock);
-	return r;
+	return &((struct source_wire *)source)->session;
 }
 
 static int wire_source_open(struct source *source, struct buf *manifest,
 			    uint8_t descriptor[static DESCRIPTOR_SIZE], struct err *e)
 {
-	struct source_wire *w = (struct source_wire *)source;
-	struct deadline deadline = deadline_after(w->timeout_ms);
-	unsigned int backoff = BACKOFF_FIRST_MS;
-	int r;
+	struct wire_session *w = session_of(source);
+	int r = wire_session_open(w, manifest, e);
 
-	do {
-		r = make_connection(w, manifest, &deadline, e);
-	} while (r == TRY_AGAIN && back_off(&backoff, &deadline));
-	if (r == TRY_AGAIN)
-		r = -ETIMEDOUT;
 	if (r == 0)
 		memcpy(descriptor, w->descriptor, DESCRIPTOR_SIZE);
 	return r;
@@ -253,14 +38,14 @@ static int accept_bytes(struct single *s, const uint8_t *payload, size_t size, s
 	return 0;
 }
 
-static int read_index_once(struct source_wire *w, void *to, uint32_t n, uint64_t offset,
+static int read_index_once(struct wire_session *w, void *to, uint32_t n, uint64_t offset,
 			   const struct deadline *deadline, struct err *e)
 {
 	struct single s = {.accept = accept_bytes, .w = w, .to = to, .n = n};
 	struct wire_connection *c;
 	cleanup_buf struct buf payload;
 	uint32_t handle;
-	int r = get_connection(w, &c, &handle, deadline, e);
+	int r = wire_session_connection(w, &c, &handle, deadline, e);
 
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	if (r != 0)
@@ -280,8 +65,8 @@ static int read_index_once(struct source_wire *w, void *to, uint32_t n, uint64_t
 
 static int wire_source_read_index(struct source *source, void *to, size_t n, uint64_t offset, struct err *e)
 {
-	struct source_wire *w = (struct source_wire *)source;
-	struct deadline deadline = read_deadline(w);
+	struct wire_session *w = session_of(source);
+	struct deadline deadline = wire_session_deadline(w);
 	unsigned int backoff = BACKOFF_FIRST_MS;
 	uint8_t *p = to;
 
@@ -293,7 +78,7 @@ static int wire_source_read_index(struct source *source, void *to, size_t n, uin
 			continue;
 		if (r == TRY_AGAIN)
 			r = -ETIMEDOUT;
-		note_result(w, r);
+		wire_session_note(w, r);
 		if (r < 0)
 			return r;
 		p += part;
@@ -407,14 +192,14 @@ static size_t ask(struct chunks *q, struct wire_chunks *request, size_t *max_pay
 	return k;
 }
 
-static int read_chunks_once(struct source_wire *w, struct chunks *q, bool ahead,
+static int read_chunks_once(struct wire_session *w, struct chunks *q, bool ahead,
 			    const struct deadline *deadline, struct err *e)
 {
 	struct wire_chunks request = {.ahead = ahead};
 	struct wire_call call = {.type = WIRE_CHUNKS, .answer = chunk_answer, .arg = q};
 	struct wire_connection *c;
 	cleanup_buf struct buf payload;
-	int r = get_connection(w, &c, &request.handle, deadline, e);
+	int r = wire_session_connection(w, &c, &request.handle, deadline, e);
 
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	if (r != 0)
@@ -442,8 +227,8 @@ static void compact(struct chunks *q)
 static int wire_source_read_chunks(struct source *source, const struct chunk_place *places, size_t n,
 				   bool ahead, chunk_arrival *arrival, void *arg, struct err *e)
 {
-	struct source_wire *w = (struct source_wire *)source;
-	struct deadline deadline = read_deadline(w);
+	struct wire_session *w = session_of(source);
+	struct deadline deadline = wire_session_deadline(w);
 	struct chunks q = {.places = places, .arrival = arrival, .arg = arg, .n_pending = n};
 	unsigned int backoff = BACKOFF_FIRST_MS;
 	int r = 0;
@@ -458,10 +243,10 @@ static int wire_source_read_chunks(struct source *source, const struct chunk_pla
 		compact(&q);
 		if (q.n_pending < before) {
 			backoff = BACKOFF_FIRST_MS;
-			note_result(w, 0);
+			wire_session_note(w, 0);
 		} else if (r >= 0 && !back_off(&backoff, &deadline)) {
 			r = -ETIMEDOUT;
-			note_result(w, r);
+			wire_session_note(w, r);
 		}
 	}
 	if (q.n_pending == n)
@@ -471,27 +256,17 @@ static int wire_source_read_chunks(struct source *source, const struct chunk_pla
 	return 0;
 }
 
-/* Who waits for an answer is told by the break, who waits for its turn meets the mark. */
 static void wire_source_stop(struct source *source)
 {
-	struct source_wire *w = (struct source_wire *)source;
-
-	pthread_mutex_lock(&w->lock);
-	w->stopped = true;
-	if (w->connection)
-		wire_connection_break(w->connection);
-	pthread_cond_broadcast(&w->changed);
-	pthread_mutex_unlock(&w->lock);
+	wire_session_stop(session_of(source));
 }
 
 static void wire_source_close(struct source *source)
 {
-	struct source_wire *w = (struct source_wire *)source;
+	struct source_wire *s = (struct source_wire *)source;
 
-	wire_connection_unref(w->connection);
-	pthread_cond_destroy(&w->changed);
-	pthread_mutex_destroy(&w->lock);
-	free(w);
+	wire_session_deinit(&s->session);
+	free(s);
 }
 
 static const struct source_ops wire_source_ops = {
@@ -504,23 +279,22 @@ static const struct source_ops wire_source_ops = {
 
 int source_wire_new(struct source **out, const struct source_wire_options *options, struct err *e)
 {
-	struct source_wire *w = calloc(1, sizeof(*w));
+	struct source_wire *s = calloc(1, sizeof(*s));
 	int r;
 
-	if (!w)
+	if (!s)
 		return err_set(e, -ENOMEM, "out of memory");
-	w->source.ops = &wire_source_ops;
-	w->reference = *options->reference;
-	w->timeout_ms = options->timeout_ms ? options->timeout_ms : SOURCE_WIRE_TIMEOUT_MS;
-	pthread_mutex_init(&w->lock, NULL);
-	pthread_cond_init(&w->changed, NULL);
-	r = address_parse(&w->address, options->address, e);
-	if (r == 0 && w->reference.layout)
+	s->source.ops = &wire_source_ops;
+	s->session.reference = *options->reference;
+	s->session.timeout_ms = options->timeout_ms ? options->timeout_ms : SOURCE_WIRE_TIMEOUT_MS;
+	wire_session_init(&s->session);
+	r = address_parse(&s->session.address, options->address, e);
+	if (r == 0 && options->reference->layout)
 		r = err_set(e, -EINVAL, "a host is asked for images of a registry, not for oci:DIR");
 	if (r < 0) {
-		wire_source_close(&w->source);
+		wire_source_close(&s->source);
 		return r;
 	}
-	*out = &w->source;
+	*out = &s->source;
 	return 0;
 }
