@@ -191,6 +191,16 @@ host_goes() {
 	host_start && ! cat "$WORK/mnt/random" >/dev/null 2>&1 && unmounts
 }
 
+# Nor does the end of a mount wait for it, even with a reader that does.
+ends_without_host() {
+	mount_image --timeout 60 --cache-size 1M || return
+	stop_daemon "$HOST_PID"
+	drop_caches
+	cat "$WORK/mnt/random" >/dev/null 2>&1 &
+	sleep 0.5
+	kill -TERM "$GUEST" && ends_within 8 && wait $! || [ $? = 1 ] && all_gone && host_start
+}
+
 host_breaks() {
 	local i
 
@@ -278,6 +288,7 @@ each_front() {
 	check "$front: tells the service manager" notifies || true
 	check "$front: refusals" refusals || true
 	check "$front: the host goes" host_goes || true
+	check "$front: ends without a host" ends_without_host || true
 }
 
 work_dir guestfs
