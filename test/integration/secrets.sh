@@ -149,6 +149,8 @@ look() {
 pull_and_run() {
 	host_start local "local:" "  keys: [ \"$KEY\" ]" "  guestfs: $COCOON_BIN/cocoon-guestfs" &&
 		containerd_start containerd "cocoon=$HOST_DIR.sock" || return
+	# A pull is over before it can be looked at; here it has to wait for the daemon.
+	kill -STOP "$HOST_PID" && { sleep 0.5 && kill -CONT "$HOST_PID"; } &
 	watched "$COCOON" pull --plain-http --address "$CONTAINERD_ADDRESS" "$SEALED_REF" &&
 		interruptible container_run cocoon "$SEALED_REF" secrets cat /canary/random.bin | cmp - "$WORK/canary/random.bin"
 }
