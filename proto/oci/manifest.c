@@ -2,69 +2,15 @@
  * Untrusted JSON documents of OCI and Docker turned into our structs, each field held against its limit once.
  */
 #include "proto/oci/manifest.h"
+#include "proto/base/json.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
 #define MAX_EXACT_SIZE (1ull << 53) /* JSON numbers are doubles to many readers; no blob comes near */
 #define MAX_KEYS_SIZE (256u << 10)
-#define MAX_NESTING 64
-
-static void decref(json_t **j)
-{
-	json_decref(*j);
-}
-
-#define cleanup_json __attribute__((cleanup(decref)))
-
-/* [M2]: jansson alone would go 2048 deep. Brackets inside strings do not count. */
-static bool nests_too_deep(const char *text, size_t size)
-{
-	unsigned depth = 0;
-	bool string = false;
-
-	for (size_t i = 0; i < size; i++) {
-		if (string && text[i] == '\\')
-			i++;
-		else if (text[i] == '"')
-			string = !string;
-		else if (!string && (text[i] == '[' || text[i] == '{') && ++depth > MAX_NESTING)
-			return true;
-		else if (!string && (text[i] == ']' || text[i] == '}') && depth > 0)
-			depth--;
-	}
-	return false;
-}
-
-/* jansson refuses duplicate keys by flag. */
-static json_t *parse(const void *text, size_t size, size_t max, const char *what, int *r, struct err *e)
-{
-	json_error_t why;
-	json_t *j;
-
-	if (size > max) {
-		*r = err_set(e, -E2BIG, "%s of %zu bytes, at most %zu", what, size, max);
-		return NULL;
-	}
-	if (nests_too_deep(text, size)) {
-		*r = err_set(e, -EUCLEAN, "%s [M2] nests deeper than %d", what, MAX_NESTING);
-		return NULL;
-	}
-	j = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-	if (!j) {
-		*r = err_set(e, -EUCLEAN, "%s is not JSON: %s, line %d", what, why.text, why.line);
-		return NULL;
-	}
-	if (!json_is_object(j)) {
-		*r = err_set(e, -EUCLEAN, "%s is not a JSON object", what);
-		json_decref(j);
-		return NULL;
-	}
-	return j;
-}
 
 /* Copy an optional string field; too long or of another type is an error. */
 static int get_text(char *to, size_t room, const json_t *object, const char *key, struct err *e)
@@ -227,10 +173,10 @@ static int check_kind(const json_t *j, enum oci_kind *kind, struct err *e)
 int oci_manifest_decode(struct oci_manifest *out, const void *json, size_t size, struct err *e)
 {
 	struct oci_manifest m = {0};
-	int r = 0;
-	cleanup_json json_t *j = parse(json, size, OCI_MAX_DOCUMENT, "manifest", &r, e);
+	cleanup_json json_t *j = NULL;
+	int r = json_object_parse(&j, json, size, OCI_MAX_DOCUMENT, "manifest", e); /* [M2] */
 
-	if (!j)
+	if (r < 0)
 		return r;
 	r = check_kind(j, &m.kind, e);
 	if (r == 0)
@@ -324,11 +270,11 @@ static int decode_diff_ids(struct oci_config *c, const json_t *list, struct err 
 int oci_config_decode(struct oci_config *out, const void *json, size_t size, struct err *e)
 {
 	struct oci_config c = {0};
-	int r = 0;
-	cleanup_json json_t *j = parse(json, size, MAX_CONFIG_SIZE, "config", &r, e);
+	cleanup_json json_t *j = NULL;
+	int r = json_object_parse(&j, json, size, MAX_CONFIG_SIZE, "config", e);
 	char user[512];
 
-	if (!j)
+	if (r < 0)
 		return r;
 	r = decode_platform(&c.platform, j, e);
 	if (r == 0)
