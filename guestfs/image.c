@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Opening an image, in the order in which one thing vouches for the next: manifest, descriptor, blobs, key,
- * hash tree, root chunk, map. Then reading it: range → extents → chunks → bytes. */
+ * Opening an image, in the order in which one thing vouches for the next: manifest, descriptor, blobs,
+ * policy, key, hash tree, root chunk, map. Then reading it: range → extents → chunks → bytes. */
 #include "crypto/kdf.h"
 #include "crypto/sha256.h"
 #include "guestfs/image_internal.h"
@@ -148,6 +148,8 @@ static int open_parts(struct image *i, const struct image_options *options, stru
 		r = open_manifest(i, options, &json, e);
 	if (r == 0)
 		r = open_descriptor(i, options, e);
+	if (r == 0 && options->policy)
+		r = policy_ask(options->policy, &i->manifest_digest, &i->descriptor_digest, e);
 	if (r == 0)
 		r = derive_root_key(i, options, &root_key, e);
 	if (r == 0)

@@ -8,6 +8,7 @@
 #define COCOON_GUESTFS_IMAGE_H
 
 #include "crypto/secret.h"
+#include "guestfs/policy.h"
 #include "guestfs/source.h"
 #include "proto/base/digest.h"
 #include "proto/base/err.h"
@@ -34,14 +35,15 @@ struct image_options {
 	const struct digest *want_manifest; /* refuse any other (-EBADMSG); NULL: whatever the source opens */
 	const struct digest *want_descriptor; /* the same for the identity */
 	const struct digest *want_either;     /* the same for the one or the other */
+	const struct policy *policy; /* asked before a key is looked for; NULL: every image is allowed */
 	image_key_finder *find_key;
 	void *find_key_arg;
 };
 
 /* Open the image behind `source`: manifest, descriptor, blobs digest, key commitment, root chunk are checked
- * when this returns 0, and nothing was fetched before the descriptor was accepted. The image owns `source`
- * from then on; on failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY, -ENOTSUP, or the source's
- * errors. */
+ * when this returns 0, and nothing was fetched before the descriptor was accepted and the policy allowed it.
+ * The image owns `source` from then on; on failure the caller keeps it. -EBADMSG, -EUCLEAN, -ENOKEY,
+ * -ENOTSUP, -EACCES for what the policy does not allow, or the source's errors. */
 int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e);
 /* Reads fail from now on, also those that wait for the source: before an end that cannot wait for them. */
 void image_stop(struct image *i);

@@ -35,6 +35,14 @@ int key_specs_add(struct key_specs *k, const char *text, struct err *e)
 		       "(it would be visible to every process)");
 }
 
+bool key_specs_fit_anyones(const struct key_specs *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		if (k->spec[i].kind == KEY_RECIPIENT)
+			return true;
+	return false;
+}
+
 static int try_spec(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
 		    struct err *e)

@@ -7,6 +7,7 @@
 
 #include "guestfs/image.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define KEY_SPECS_MAX 64
@@ -25,6 +26,10 @@ struct key_specs {
 
 /* Append what `text` says. 0; -EINVAL with words (which never repeat `text`: it may be a secret); -E2BIG. */
 int key_specs_add(struct key_specs *k, const char *text, struct err *e);
+
+/* Is there one among them for which anybody can seal an image? A recipient's public key is no secret: that
+ * such a key opens an image says nothing about who made it. */
+bool key_specs_fit_anyones(const struct key_specs *k);
 
 /* An image_key_finder over a `struct key_specs *`: tries each in order; the first key whose commitment the
  * descriptor confirms is used. -ENOKEY when none fits, with what each one said. */

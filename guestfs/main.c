@@ -48,6 +48,7 @@ static int open_image(struct image **out, struct options *o, struct err *e)
 		.cache_bytes = o->cache_bytes,
 		.want_manifest = o->image.has_digest ? &o->image.digest : NULL,
 		.want_either = o->has_digest ? &o->digest : NULL,
+		.policy = o->has_policy ? &o->policy : NULL,
 		.find_key = key_specs_find,
 		.find_key_arg = &o->keys,
 	};

@@ -33,6 +33,7 @@ static const char help[] =
 	"  --host ADDRESS      unix:PATH or vsock:CID:PORT of the host (" WIRE_DEFAULT_ADDRESS ")\n"
 	"  --digest DIGEST     refuse any image but the one whose manifest or descriptor has this digest\n"
 	"                      (sha256:...); a digest in IMAGE does the same for the manifest\n"
+	"  --policy FILE       refuse any image that this file does not list (JSON, see cocoon-guestfs(8))\n"
 	"  --front FRONT       auto (default), block: the kernel's EROFS on a file, loop: the same over a "
 	"loop\n"
 	"                      device, tree: served by this program, which needs no EROFS and no root\n"
@@ -95,6 +96,18 @@ static int parse_front(enum front_kind *out, const char *text, struct err *e)
 	return err_set(e, -EINVAL, "front \"%s\": expected auto, block, loop or tree", text);
 }
 
+/* Two policies would be a question which one holds. */
+static int set_policy(struct options *o, const char *path, struct err *e)
+{
+	int r;
+
+	if (o->has_policy)
+		return err_set(e, -EINVAL, "more than one policy");
+	r = policy_read(&o->policy, path, e);
+	o->has_policy = r == 0;
+	return r < 0 ? err_prefix(e, r, "policy") : 0;
+}
+
 /* One option with a value. -ENOENT: there is none of that name. */
 static int set_value(struct options *o, const char *name, const char *value, struct err *e)
 {
@@ -111,6 +124,8 @@ static int set_value(struct options *o, const char *name, const char *value, str
 					 value)
 			       : 0;
 	}
+	if (strcmp(name, "policy") == 0)
+		return set_policy(o, value, e);
 	if (strcmp(name, "front") == 0)
 		return parse_front(&o->front.kind, value, e);
 	if (strcmp(name, "cache-size") == 0)
@@ -179,6 +194,17 @@ static int parse_list(struct options *o, char *list, struct err *e)
 	return 0;
 }
 
+/* The host decides what a tag means, and whoever has a recipient's public key can seal an image for it. */
+static int check_identity(const struct options *o, struct err *e)
+{
+	if (o->image.has_digest || o->has_digest || o->has_policy || !key_specs_fit_anyones(&o->keys))
+		return 0;
+	return err_set(
+		e, -EINVAL,
+		"with a recipient's key a tag says nothing about who made the image: give its digest, in "
+		"its name (registry/repository@sha256:...) or with --digest, or a --policy that lists it");
+}
+
 static int parse_image(struct options *o, const char *image, const char *directory, struct err *e)
 {
 	struct address unused;
@@ -191,6 +217,9 @@ static int parse_image(struct options *o, const char *image, const char *directo
 		return r;
 	if (o->keys.n == 0)
 		return err_set(e, -EINVAL, "no --key was given: file:PATH or recipient:PATH");
+	r = check_identity(o, e);
+	if (r < 0)
+		return r;
 	o->target = realpath(directory, NULL);
 	if (!o->target || stat(o->target, &st) < 0)
 		return err_set(e, -EINVAL, "%s: %s", directory, strerror(errno));
@@ -225,6 +254,7 @@ static int parse_command(struct options *o, int argc, char **argv, struct err *e
 		{"key", required_argument, NULL, 'v'},
 		{"host", required_argument, NULL, 'v'},
 		{"digest", required_argument, NULL, 'v'},
+		{"policy", required_argument, NULL, 'v'},
 		{"front", required_argument, NULL, 'v'},
 		{"cache-size", required_argument, NULL, 'v'},
 		{"timeout", required_argument, NULL, 'v'},
@@ -274,4 +304,5 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 void options_deinit(struct options *o)
 {
 	free(o->target);
+	policy_deinit(&o->policy);
 }

@@ -5,6 +5,7 @@
 
 #include "guestfs/front.h"
 #include "guestfs/key_spec.h"
+#include "guestfs/policy.h"
 #include "proto/base/err.h"
 #include "proto/base/log.h"
 #include "proto/oci/reference.h"
@@ -23,6 +24,8 @@ struct options {
 	struct front_options front;
 	bool has_digest;
 	struct digest digest; /* of the manifest or of the descriptor */
+	bool has_policy;
+	struct policy policy; /* owned */
 	size_t cache_bytes;   /* 0: the reader's default */
 	unsigned int timeout_ms;
 	bool foreground;
@@ -31,7 +34,8 @@ struct options {
 
 enum { OPTIONS_DONE = 1 };
 
-/* 0; OPTIONS_DONE when --help or --version was answered; -EINVAL with words. argv is borrowed for ever. */
+/* Also reads the policy's file. 0; OPTIONS_DONE when --help or --version was answered; a negative errno with
+ * words. argv is borrowed for ever. */
 int options_parse(struct options *o, int argc, char **argv, struct err *e);
 void options_deinit(struct options *o);
 

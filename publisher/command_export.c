@@ -20,7 +20,7 @@ static const char help[] =
 	"mount -t erofs. Every byte is checked on the way. FILE is there when it is complete, or not at "
 	"all;\n"
 	"it gets mode 0600, as it is what the image hides.\n"
-	"\n" SEALED_HELP "  --quiet              no progress bar\n";
+	"\n" SEALED_HELP POLICY_HELP "  --quiet              no progress bar\n";
 
 static bool all_zero(const uint8_t *p, size_t n)
 {
@@ -83,7 +83,7 @@ static int export_to(struct image *image, const char *path, struct progress *pro
 
 int command_export(int argc, char **argv)
 {
-	struct sealed_command c = {.name = "export", .help = help, .n_arguments = 2};
+	struct sealed_command c = {.name = "export", .help = help, .takes_policy = true, .n_arguments = 2};
 	struct progress progress;
 	struct image *image;
 	struct err e = {{0}};

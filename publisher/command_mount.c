@@ -20,6 +20,7 @@ static const char help[] =
 	"\n"
 	"  --key SPEC           file:FILE or recipient:FILE\n"
 	"  --host ADDRESS       unix:PATH or vsock:CID:PORT (unix:/run/cocoon/chunks.sock)\n"
+	"  --policy FILE        the images that may be mounted; with a recipient's key a tag is not enough\n"
 	"  --front FRONT        auto, block, loop or tree\n"
 	"\n"
 	"cocoon-guestfs --help tells the rest, also the exit codes, which are its own.\n";

@@ -9,14 +9,16 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char help[] = "Usage: cocoon verify --key SPEC [OPTION]... IMAGE\n"
-			   "\n"
-			   "Fetches all of a sealed image and checks every chunk: hash tree, digest, seal, "
-			   "decompression, and the map\n"
-			   "of the whole filesystem. Uses the reader that guests use.\n"
-			   "\n" SEALED_HELP "  --quiet              only the exit code\n"
-			   "\n"
-			   "Exit codes: 0 valid, 1 it could not be read, 3 it is not valid.\n";
+static const char help[] =
+	"Usage: cocoon verify --key SPEC [OPTION]... IMAGE\n"
+	"\n"
+	"Fetches all of a sealed image and checks every chunk: hash tree, digest, seal, "
+	"decompression, and the map\n"
+	"of the whole filesystem. Uses the reader that guests use.\n"
+	"\n" SEALED_HELP POLICY_HELP "  --quiet              only the exit code\n"
+	"\n"
+	"Exit codes: 0 valid, 1 it could not be read or the policy does not allow it, 3 it is not "
+	"valid.\n";
 
 static void print_result(const struct image *image, uint64_t ms)
 {
@@ -53,7 +55,7 @@ static int check_superblock(const struct sealed_command *c, const struct descrip
 
 int command_verify(int argc, char **argv)
 {
-	struct sealed_command c = {.name = "verify", .help = help, .n_arguments = 1};
+	struct sealed_command c = {.name = "verify", .help = help, .takes_policy = true, .n_arguments = 1};
 	uint64_t started = clock_ms();
 	struct progress progress;
 	struct image *image;

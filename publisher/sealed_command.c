@@ -9,6 +9,7 @@
 static const struct option options[] = {
 	REMOTE_OPTIONS,
 	{"key", required_argument, NULL, 'k'},
+	{"policy", required_argument, NULL, OPTION_OWN},
 	{"platform", required_argument, NULL, 'p'},
 	{"quiet", no_argument, NULL, 'q'},
 	{"json", no_argument, NULL, 'j'},
@@ -26,10 +27,12 @@ static int take_option(struct sealed_command *c, int option, const char *value, 
 		return oci_platform_parse(&c->platform, value, e);
 	if (option == 'q')
 		c->quiet = true;
+	else if (option == OPTION_OWN && c->takes_policy && !c->policy)
+		c->policy = value;
 	else if (option == 'j' && c->takes_json)
 		c->json = true;
 	else
-		return err_set(e, -EINVAL, "unknown option");
+		return err_set(e, -EINVAL, "unknown option, or one that was given twice");
 	return 0;
 }
 
@@ -65,13 +68,18 @@ int sealed_command_open(const struct sealed_command *c, struct image **out, stru
 {
 	struct key_specs keys = c->keys;
 	struct image_options o = {.find_key = key_specs_find, .find_key_arg = &keys};
+	struct policy policy = {0};
 	struct source *source;
-	int r = sealed_source_open(&source, &c->ref, &c->platform, &c->remote, e);
+	int r = c->policy ? policy_read(&policy, c->policy, e) : 0;
 
-	if (r < 0)
-		return r;
-	r = image_open(out, source, &o, e);
-	if (r < 0)
-		source->ops->close(source);
+	if (r == 0)
+		r = sealed_source_open(&source, &c->ref, &c->platform, &c->remote, e);
+	if (r == 0) {
+		o.policy = c->policy ? &policy : NULL;
+		r = image_open(out, source, &o, e);
+		if (r < 0)
+			source->ops->close(source);
+	}
+	policy_deinit(&policy);
 	return r;
 }

@@ -18,14 +18,19 @@ struct sealed_command {
 	const char *name; /* of the command */
 	const char *help;
 	bool takes_json; /* --json */
+	bool takes_policy;
 	int n_arguments; /* REF and what else it takes */
 	struct remote remote;
 	struct oci_platform platform;
 	struct key_specs keys;
+	const char *policy; /* a file, or NULL */
 	bool quiet, json;
 	struct reference ref; /* the first argument */
 	const char *argument; /* the second, when there is one */
 };
+
+#define POLICY_HELP                                                                                          \
+	"  --policy FILE        refuse an image that this file does not list, see cocoon-guestfs(8)\n"
 
 #define SEALED_HELP                                                                                          \
 	"  --key file:FILE      the image key, from cocoon keygen image\n"                                   \
@@ -36,7 +41,7 @@ struct sealed_command {
 /* Read the command line. True when the command is to go on; else *code is what to exit with. */
 bool sealed_command_parse(struct sealed_command *c, int argc, char **argv, int *code);
 
-/* Open the image with the keys given. 0, or a negative errno with words. */
+/* Open the image with the keys given, if the policy allows it. 0, or a negative errno with words. */
 int sealed_command_open(const struct sealed_command *c, struct image **out, struct err *e);
 
 #endif

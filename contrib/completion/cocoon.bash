@@ -22,7 +22,7 @@ _cocoon() {
 		return
 	fi
 	case $prev in
-	--recipient | --image-key | --domain | --startup | --ca | --authfile)
+	--recipient | --image-key | --domain | --startup | --policy | --ca | --authfile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -53,8 +53,8 @@ _cocoon() {
 		mapfile -t COMPREPLY < <(compgen -W "--recipient --image-key --domain --platform --public --startup --level --pad --threads --mount-from --quiet --json $remote" -- "$cur")
 		;;
 	inspect:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --json $remote" -- "$cur") ;;
-	verify:-* | export:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed $remote" -- "$cur") ;;
-	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --digest --front --cache-size --timeout --foreground --help' -- "$cur") ;;
+	verify:-* | export:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --policy $remote" -- "$cur") ;;
+	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --digest --policy --front --cache-size --timeout --foreground --help' -- "$cur") ;;
 	pull:-*) mapfile -t COMPREPLY < <(compgen -W "--address --namespace --snapshotter --platform --json --quiet $remote" -- "$cur") ;;
 	keygen:*)
 		if [ "$COMP_CWORD" = 2 ]; then

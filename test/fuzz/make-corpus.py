@@ -547,6 +547,40 @@ def configs() -> dict[str, bytes]:
     }
 
 
+def policy(*images, **more) -> bytes:
+    return json.dumps({"version": 1, "images": list(images), **more}).encode()
+
+
+def policies() -> dict[str, bytes]:
+    one = {"digest": "sha256:" + "1" * 64}
+    return {
+        "good": policy(one, {"digest": "sha256:" + "2" * 64, "comment": "app 1.2"}),
+        "good-nothing": policy(),
+        "empty": b"",
+        "a-list": b"[]",
+        "key-twice": b'{"version":1,"images":[],"images":[]}',
+        "nested-65": b'{"a":' + b"[" * 64 + b"]" * 64 + b"}",
+        "bytes-behind": policy(one) + b"{}",
+        "not-utf-8": policy(one).replace(b"sha", b"sh\xff"),
+        "no-version": b'{"images":[]}',
+        "version-text": policy(one, version="1"),
+        "version-2": policy(one, version=2),
+        "version-2-to-64": policy(one, version=1 << 64),
+        "member-unknown": policy(one, signers=[]),
+        "no-images": b'{"version":1}',
+        "images-an-object": b'{"version":1,"images":{}}',
+        "image-a-text": policy(one["digest"]),
+        "image-member-unknown": policy({**one, "minimumVersion": 3}),
+        "image-no-digest": policy({"comment": "any"}),
+        "digest-a-number": policy({"digest": 5}),
+        "digest-short": policy({"digest": "sha256:00"}),
+        "digest-upper-case": policy({"digest": "sha256:" + "A" * 64}),
+        "digest-sha512": policy({"digest": "sha512:" + "1" * 128}),
+        "comment-a-number": policy({**one, "comment": 5}),
+        "4097-images": policy(*[one] * 4097),
+    }
+
+
 def references() -> dict[str, bytes]:
     digest = "@sha256:" + "0123456789abcdef" * 4
     names = {
@@ -590,4 +624,5 @@ write("private_options", private_options())
 write("keywrap_annotation", annotations())
 write("oci_manifest", manifests())
 write("oci_config", configs())
+write("policy", policies())
 write("reference", references())

@@ -228,6 +228,7 @@ refusals() {
 
 	mkdir -p "$WORK/mnt"
 	sed '2s/^..../AAAA/' "$WORK/key" >"$WORK/other.key"
+	echo '{ "version": 1, "images": [] }' >"$WORK/policy"
 	refused 1 'no --key' "$REF" "$WORK/mnt" &&
 		refused 1 'a path and never the secret' --key "$(sed -n 2p "$WORK/key")" "$REF" "$WORK/mnt" &&
 		refused 1 'expected an image' "${good[@]}" "$WORK/mnt" &&
@@ -236,6 +237,9 @@ refusals() {
 		refused 32 'connecting to the host' --key "file:$WORK/key" --host "unix:$WORK/nobody" "$REF" "$WORK/mnt" &&
 		refused 32 'wanted sha256' "${good[@]}" --digest "sha256:$(printf '%064d' 0)" "$REF" "$WORK/mnt" &&
 		refused 32 'wanted sha256' "${good[@]}" "localhost:5000/a@sha256:$(printf '%064d' 0)" "$WORK/mnt" &&
+		refused 32 'the policy does not allow' "${good[@]}" --policy "$WORK/policy" "$REF" "$WORK/mnt" &&
+		refused 1 'is not JSON' "${good[@]}" --policy "$WORK/key" "$REF" "$WORK/mnt" &&
+		refused 1 'give its digest' --key "recipient:$WORK/key" "$REF" "$WORK/mnt" &&
 		refused 1 'not a directory' "${good[@]}" "$REF" "$WORK/image"
 }
 

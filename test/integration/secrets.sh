@@ -211,7 +211,7 @@ if cores_are_files && check "sleep leaves a core" a_core; then
 		--domain "$KEYS/domain.secret" --recipient "$KEYS/guest.pem.pub" "oci:$WORK/source" "$REGISTRY/secrets/other:1" || true
 	mkdir "$WORK/core-mnt"
 	check "no core of mount" no_core "$WORK/bin/cocoon-guestfs" --foreground --front tree --key "$KEY" \
-		--host "unix:$WORK/recorded.sock" "$SEALED_REF" "$WORK/core-mnt" || true
+		--policy "$POLICY" --host "unix:$WORK/recorded.sock" "$SEALED_REF" "$WORK/core-mnt" || true
 	unmount "$WORK/core-mnt"
 else
 	echo "not shown: here cores are not files in the current directory"

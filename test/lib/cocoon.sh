@@ -6,6 +6,7 @@
 #
 #   keys_make                          below $WORK/keys: domain.secret, image.key, guest.pem, guest.pem.pub
 #     KEYS, KEY                        that directory; the SPEC that opens what image_seal has sealed
+#     POLICY                           the image policy: it lists what image_seal has sealed
 #   image_seal SOURCE REPO:TAG [OPTION…]     to $REGISTRY; the summary is JSON on stdout
 #     SEALED_REF                       registry/repo:tag
 #   host_start NAME [CONFIG-LINE…]     cocoon-snapshotter for $REGISTRY
@@ -21,6 +22,7 @@ COCOON=${COCOON_BIN:?the directory that holds the programs}/cocoon
 keys_make() {
 	KEYS=$WORK/keys
 	KEY=recipient:$KEYS/guest.pem
+	POLICY=$KEYS/policy.json
 	mkdir -m 700 "$KEYS" &&
 		"$COCOON" keygen domain "$KEYS/domain.secret" &&
 		"$COCOON" keygen image "$KEYS/image.key" &&
@@ -33,7 +35,15 @@ image_seal() {
 
 	SEALED_REF=$REGISTRY/$name
 	interruptible "$COCOON" convert --plain-http --json --domain "$KEYS/domain.secret" \
-		--recipient "$KEYS/guest.pem.pub" "$@" "$source" "$SEALED_REF"
+		--recipient "$KEYS/guest.pem.pub" "$@" "$source" "$SEALED_REF" >"$WORK/summary.json" &&
+		policy_add "$(jq -r .descriptor "$WORK/summary.json")" &&
+		cat "$WORK/summary.json"
+}
+
+# policy_add DIGEST: of a manifest or a descriptor.
+policy_add() {
+	[ -e "$POLICY" ] || echo '{ "version": 1, "images": [] }' >"$POLICY"
+	jq --arg digest "$1" '.images += [ { digest: $digest } ]' "$POLICY" >"$POLICY.new" && mv "$POLICY.new" "$POLICY"
 }
 
 host_start() {
@@ -73,7 +83,7 @@ guest_mount() {
 
 	mkdir -p "$dir"
 	at_exit unmount "$dir"
-	interruptible "$COCOON" mount --front "$front" --key "$KEY" --host "unix:$socket" "$@" "$ref" "$dir"
+	interruptible "$COCOON" mount --front "$front" --key "$KEY" --policy "$POLICY" --host "unix:$socket" "$@" "$ref" "$dir"
 }
 
 guest_unmount() {

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The command line, as cocoon-guestfs and as mount.cocoon. */
 #include "guestfs/options.h"
+#include "proto/base/io.h"
+#include "test/unit/scratch.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+
+#define DIGEST "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 
 static struct options o;
 static struct err e;
@@ -26,12 +31,13 @@ static int parse(const char *line)
 	return options_parse(&o, argc, argv, &e);
 }
 
-TestSuite(options, .timeout = 60);
+TestSuite(options, .init = scratch_open, .fini = scratch_close, .timeout = 60);
 
 Test(options, reads_the_command)
 {
 	cr_assert_eq(parse("cocoon-guestfs --key file:/k --key recipient:/r --host vsock:2:7681 --front tree "
-			   "--cache-size 64M --timeout 5 --foreground --nodev localhost:5000/a:b /tmp"),
+			   "--cache-size 64M --timeout 5 --foreground --nodev localhost:5000/a:b@" DIGEST
+			   " /tmp"),
 		     0, "%s", e.text);
 	cr_assert_eq(o.keys.n, 2);
 	cr_assert_str_eq(o.keys.spec[1].path, "/r");
@@ -68,6 +74,69 @@ Test(options, reads_what_mount_gives)
 	cr_assert_eq(o.cache_bytes, 1u << 30);
 	options_deinit(&o);
 	cr_assert_eq(parse("mount.cocoon -f a /tmp"), OPTIONS_DONE);
+}
+
+/* A line with %s for the path of a policy that lists DIGEST. */
+static int parse_with_policy(const char *format)
+{
+	static const char json[] = "{\"version\":1,\"images\":[{\"digest\":\"" DIGEST "\"}]}";
+	const char *at = strstr(format, "%s"), *path = scratch_path("policy");
+	char line[1000];
+
+	cr_assert_eq(file_write(AT_FDCWD, path, json, sizeof(json) - 1, 0600, &e), 0, "%s", e.text);
+	cr_assert_not_null(at);
+	(void)snprintf(line, sizeof(line), "%.*s%s%s", (int)(at - format), format, path, at + 2);
+	return parse(line);
+}
+
+Test(options, reads_the_policy)
+{
+	cr_assert_eq(parse_with_policy("cocoon-guestfs --key file:/k --policy %s localhost:5000/a /tmp"), 0,
+		     "%s", e.text);
+	cr_assert(o.has_policy);
+	cr_assert_eq(o.policy.n_images, 1);
+	options_deinit(&o);
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --policy /dev/null localhost:5000/a /tmp"),
+		     -EUCLEAN);
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --policy /none localhost:5000/a /tmp"), -ENOENT);
+	cr_assert(!o.has_policy);
+	cr_assert_eq(parse_with_policy("mount.cocoon localhost:5000/a /tmp -o key=file:/k,policy=%s"), 0,
+		     "%s", e.text);
+	cr_assert(o.has_policy);
+	options_deinit(&o);
+	cr_assert_eq(
+		parse_with_policy("mount.cocoon localhost:5000/a /tmp -o key=file:/k,policy=%s,policy=x"),
+		-EINVAL);
+	options_deinit(&o);
+}
+
+Test(options, takes_no_tag_with_a_recipients_key)
+{
+	static const char *const bad[] = {
+		"cocoon-guestfs --key recipient:/r localhost:5000/a:b /tmp",
+		"cocoon-guestfs --key file:/k --key recipient:/r localhost:5000/a:b /tmp",
+		"mount.cocoon localhost:5000/a /tmp -o key=recipient:/r",
+	};
+	static const char *const good[] = {
+		"cocoon-guestfs --key recipient:/r localhost:5000/a@" DIGEST " /tmp",
+		"cocoon-guestfs --key recipient:/r --digest " DIGEST " localhost:5000/a:b /tmp",
+		"cocoon-guestfs --key file:/k localhost:5000/a:b /tmp",
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		e.text[0] = '\0';
+		cr_assert_eq(parse(bad[i]), -EINVAL, "%s", bad[i]);
+		cr_assert(strstr(e.text, "--digest") && strstr(e.text, "--policy"), "%s", e.text);
+		options_deinit(&o);
+	}
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		cr_assert_eq(parse(good[i]), 0, "%s: %s", good[i], e.text);
+		options_deinit(&o);
+	}
+	cr_assert_eq(
+		parse_with_policy("cocoon-guestfs --key recipient:/r --policy %s localhost:5000/a:b /tmp"), 0,
+		"%s", e.text);
+	options_deinit(&o);
 }
 
 Test(options, refuses_the_rest)
