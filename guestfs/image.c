@@ -200,6 +200,7 @@ void image_close(struct image *i)
 	if (!i)
 		return;
 	image_stop(i);
+	startup_stop(i->startup);
 	ahead_stop(i->ahead);
 	map_free(i->map);
 	table_close(i->table);
@@ -243,6 +244,14 @@ static size_t copy_part(uint8_t *to, size_t n, uint64_t offset, const struct ext
 	return part;
 }
 
+/* How much of [offset, offset + n) comes no later than the end of `last`. */
+static size_t covered(const struct extent *last, uint64_t offset, size_t n)
+{
+	uint64_t end = (uint64_t)last->first_block * BLOCK_SIZE + last->plain_size;
+
+	return end - offset < n ? (size_t)(end - offset) : n;
+}
+
 static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, size_t *done, struct err *e)
 {
 	struct extent x[LOAD_MAX_CHUNKS];
@@ -252,6 +261,8 @@ static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, si
 	size_t count;
 	int r = image_extents(i, first, end, x, &count, e);
 
+	if (r == 0 && !startup_hides(i->startup, x, count))
+		ahead_observe(i->ahead, offset, covered(&x[count - 1], offset, n));
 	if (r == 0)
 		r = image_claim(i, x, count, false, chunks, e);
 	if (r == 0) {
@@ -271,8 +282,6 @@ int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err
 
 	if (offset > i->descriptor.image_size || n > i->descriptor.image_size - offset)
 		return err_set(e, -EINVAL, "read past the end of the image");
-	if (n > 0)
-		ahead_observe(i->ahead, offset, n);
 	while (left > 0) {
 		size_t done;
 		int r = read_some(i, p, left, offset, &done, e);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Reading ahead of need: a few threads that load what will be read soon, because somebody said so, because
- * reads look sequential, or because it is on the start-up list. What they load lies in the cache, so they
- * stop where it would be full. Failures are silent here: the reader who comes meets them again. */
+ * Reading ahead of need: a few threads that load what will be read soon, because somebody said so or because
+ * reads look sequential. What they load lies in the cache, so they stop where it would be full. Failures are
+ * silent here: the reader who comes meets them again. */
 #include "guestfs/image_internal.h"
-#include "proto/base/cleanup.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +17,7 @@
 #define WINDOW_MAX (4u << 20)
 
 struct job {
-	uint32_t first, end; /* blocks of the image; both 0: the start-up list */
+	uint32_t first, end; /* blocks of the image */
 };
 
 /* One reader that goes forward. */
@@ -64,85 +63,6 @@ static void load_range(struct ahead *a, uint32_t block, uint32_t end)
 	explicit_bzero(x, sizeof(x));
 }
 
-/* A chunk of the start-up list, and where it stands there. */
-struct wanted {
-	uint32_t chunk, position;
-};
-
-static int by_chunk(const void *a, const void *b)
-{
-	const struct wanted *x = a, *y = b;
-
-	return x->chunk < y->chunk ? -1 : x->chunk > y->chunk;
-}
-
-/* Fill `found[position]` for every listed chunk that the map knows. */
-static int find_listed(struct ahead *a, const struct wanted *list, size_t n, struct extent *found)
-{
-	uint32_t block = 0, end = (uint32_t)(a->i->descriptor.image_size / BLOCK_SIZE);
-	struct extent x[LOAD_MAX_CHUNKS];
-	int r = 0;
-
-	while (block < end && r == 0 && !stopped(a)) {
-		size_t count;
-
-		r = image_extents(a->i, block, end, x, &count, NULL);
-		for (size_t k = 0; r == 0 && k < count; k++) {
-			struct wanted key = {.chunk = x[k].chunk};
-			const struct wanted *w = bsearch(&key, list, n, sizeof(*list), by_chunk);
-
-			if (w)
-				found[w->position] = x[k];
-			block = x[k].first_block + x[k].plain_size / BLOCK_SIZE;
-		}
-	}
-	explicit_bzero(x, sizeof(x));
-	return r;
-}
-
-/* Load listed chunks in their order until they fill half of the cache. */
-static void load_listed(struct ahead *a, const struct extent *found, size_t n)
-{
-	struct extent x[LOAD_MAX_CHUNKS];
-	size_t count = 0, left = a->i->cache_bytes / 2;
-
-	for (size_t k = 0; k <= n && !stopped(a); k++) {
-		bool last = k == n || found[k].plain_size > left;
-
-		if (count == LOAD_MAX_CHUNKS || (last && count > 0)) {
-			image_warm(a->i, x, count);
-			count = 0;
-		}
-		if (last)
-			break;
-		if (found[k].plain_size > 0) {
-			x[count++] = found[k];
-			left -= found[k].plain_size;
-		}
-	}
-	explicit_bzero(x, sizeof(x));
-}
-
-static void load_startup(struct ahead *a)
-{
-	const struct root *root = map_root(a->i->map);
-	size_t n = root->startup_size / 4;
-	cleanup_free struct wanted *list = calloc(n + 1, sizeof(*list));
-	cleanup_free struct extent *found = calloc(n + 1, sizeof(*found));
-	cleanup_buf struct buf raw;
-
-	buf_init(&raw, root->startup_size);
-	if (!list || !found || n == 0 ||
-	    image_read_object(a->i, root_startup(root), root->n_startup_chunks, &raw, NULL) < 0)
-		return;
-	for (size_t k = 0; k < n; k++)
-		list[k] = (struct wanted){get_le32(raw.data + 4 * k), (uint32_t)k};
-	qsort(list, n, sizeof(*list), by_chunk);
-	if (find_listed(a, list, n, found) == 0)
-		load_listed(a, found, n);
-	explicit_bzero(found, n * sizeof(*found));
-}
-
 static void *ahead_thread(void *arg)
 {
 	struct ahead *a = arg;
@@ -159,10 +79,7 @@ static void *ahead_thread(void *arg)
 		a->first_job = (a->first_job + 1) % JOBS;
 		a->n_jobs--;
 		pthread_mutex_unlock(&a->lock);
-		if (job.end == 0)
-			load_startup(a);
-		else
-			load_range(a, job.first, job.end);
+		load_range(a, job.first, job.end);
 		pthread_mutex_lock(&a->lock);
 	}
 	pthread_mutex_unlock(&a->lock);
@@ -258,13 +175,6 @@ void image_will_need(struct image *i, uint64_t offset, uint64_t n)
 		end = UINT64_MAX;
 	pthread_mutex_lock(&i->ahead->lock);
 	add_range(i->ahead, offset, end);
-	pthread_mutex_unlock(&i->ahead->lock);
-}
-
-void image_prefetch_startup(struct image *i)
-{
-	pthread_mutex_lock(&i->ahead->lock);
-	add_job(i->ahead, 0, 0);
 	pthread_mutex_unlock(&i->ahead->lock);
 }
 

@@ -35,6 +35,7 @@ struct image {
 	size_t cache_bytes;
 	struct opener_pool openers;
 	struct ahead *ahead;
+	struct startup *startup; /* NULL: there is no list, or nobody asked for it */
 	atomic_uint_fast64_t stored_bytes, plain_bytes, chunks, failures; /* counters: no partner */
 };
 
@@ -62,6 +63,10 @@ void image_release(struct image *i, struct chunk **chunks, size_t n);
 /* Load what is missing of n chunks, without waiting for others and without claiming; failures are silent. */
 void image_warm(struct image *i, const struct extent *x, size_t n);
 
+/* Load n chunks (at most LOAD_MAX_CHUNKS) that the caller has claimed and nobody else loads, in one request,
+ * and release them. 0, or why the request failed as a whole; the failure of one chunk is silent. */
+int image_load(struct image *i, const struct extent *x, struct chunk **chunks, size_t n);
+
 /* The extents from `block` on, as many as one claim may take and the address `end` asks for (in blocks). Map
  * pages are loaded as needed. The caller wipes `out`. */
 int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],
@@ -78,5 +83,10 @@ int ahead_start(struct ahead **out, struct image *i, struct err *e);
 void ahead_stop(struct ahead *a); /* waits for what is under way; NULL is fine */
 /* Note that [offset, offset + n) was read, and read on where that looks sequential. */
 void ahead_observe(struct ahead *a, uint64_t offset, uint64_t n);
+
+/* Is a read of these extents nothing to read on from? So it is while the start-up list is loaded, and when
+ * all of them are on it: what was guessed from such a read would tell the host about it. NULL is fine. */
+bool startup_hides(const struct startup *s, const struct extent *x, size_t n);
+void startup_stop(struct startup *s); /* waits for the request under way; NULL is fine */
 
 #endif

@@ -85,17 +85,19 @@ static void batch_add(struct batch *b, const struct extent *x, struct chunk *chu
 		b->n++;
 }
 
-static void batch_load(struct batch *b, bool ahead)
+/* What the request as a whole came to. */
+static int batch_load(struct batch *b, bool ahead)
 {
 	struct source *s = b->i->source;
 	struct err words = {""};
 	int r;
 
 	if (b->n == 0)
-		return;
+		return 0;
 	r = s->ops->read_chunks(s, b->places, b->n, ahead, batch_arrival, b, &words);
 	for (size_t k = 0; r < 0 && k < b->n; k++)
 		batch_done(b, k, r, &words);
+	return r;
 }
 
 static void batch_init(struct batch *b, struct image *i, struct err *e)
@@ -150,7 +152,7 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 			batch_add(&b, &x[claimed], out[claimed]);
 		claimed++;
 	}
-	batch_load(&b, ahead);
+	(void)batch_load(&b, ahead);
 	if (r >= 0)
 		r = wait_all(i, out, n, b.failed, e);
 	if (r < 0)
@@ -177,9 +179,23 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 			plain_cache_release(i->cache, c);
 		}
 	}
-	batch_load(&b, true);
+	(void)batch_load(&b, true);
 	image_release(i, mine, n_mine);
 	batch_deinit(&b);
+}
+
+int image_load(struct image *i, const struct extent *x, struct chunk **chunks, size_t n)
+{
+	struct batch b;
+	int r;
+
+	batch_init(&b, i, NULL);
+	for (size_t k = 0; k < n; k++)
+		batch_add(&b, &x[k], chunks[k]);
+	r = batch_load(&b, false);
+	image_release(i, chunks, n);
+	batch_deinit(&b);
+	return r;
 }
 
 int image_load_page(struct image *i, uint32_t page, struct err *e)

@@ -138,13 +138,14 @@ static int run(struct options *o, struct background *background)
 	if (r >= 0)
 		r = open_image(&g.image, o, &e);
 	if (r >= 0)
+		r = image_prefetch_startup(g.image, &e);
+	if (r >= 0)
 		r = front_start(&g.front, g.image, o->target, &o->front, &e);
 	if (r < 0) {
 		image_close(g.image);
 		background_failed(background, EXIT_MOUNT, e.text);
 		return EXIT_MOUNT;
 	}
-	image_prefetch_startup(g.image);
 	log_mounted(&g, o);
 	background_ready(background);
 	if (serve(&g)) {
