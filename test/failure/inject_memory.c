@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The allocators. They forward to libc's own under its second name, or to the sanitizer's. */
+#include "inject.h"
+
+#include <errno.h>
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#ifdef SANITIZED
+#define next(name) __interceptor_##name
+#else
+#define next(name) __libc_##name
+#endif
+
+void *next(malloc)(size_t n);
+void *next(calloc)(size_t n, size_t size);
+void *next(realloc)(void *p, size_t n);
+void *next(memalign)(size_t alignment, size_t n);
+void next(free)(void *p);
+
+INJECT_EXPORT void *malloc(size_t n);
+INJECT_EXPORT void *calloc(size_t n, size_t size);
+INJECT_EXPORT void *realloc(void *p, size_t n);
+INJECT_EXPORT void *reallocarray(void *p, size_t n, size_t size);
+INJECT_EXPORT void *memalign(size_t alignment, size_t n);
+INJECT_EXPORT void *aligned_alloc(size_t alignment, size_t n);
+INJECT_EXPORT int posix_memalign(void **out, size_t alignment, size_t n);
+INJECT_EXPORT void free(void *p);
+
+static void *counted(void *p)
+{
+	if (p)
+		atomic_fetch_add_explicit(&inject_live, 1, memory_order_relaxed);
+	return p;
+}
+
+void *malloc(size_t n)
+{
+	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(malloc)(n));
+}
+
+void *calloc(size_t n, size_t size)
+{
+	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(calloc)(n, size));
+}
+
+void free(void *p)
+{
+	if (p)
+		atomic_fetch_sub_explicit(&inject_live, 1, memory_order_relaxed);
+	next(free)(p);
+}
+
+void *realloc(void *p, size_t n)
+{
+	if (!p)
+		return malloc(n);
+	if (n == 0) {
+		free(p);
+		return NULL;
+	}
+	return inject_now(CALL_MEMORY, -1) ? NULL : next(realloc)(p, n);
+}
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t all;
+
+	if (__builtin_mul_overflow(n, size, &all)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, all);
+}
+
+void *memalign(size_t alignment, size_t n)
+{
+	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(memalign)(alignment, n));
+}
+
+void *aligned_alloc(size_t alignment, size_t n)
+{
+	return memalign(alignment, n);
+}
+
+int posix_memalign(void **out, size_t alignment, size_t n)
+{
+	void *p = memalign(alignment, n);
+
+	if (!p)
+		return ENOMEM;
+	*out = p;
+	return 0;
+}
