@@ -296,7 +296,7 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 {
 	struct wire_connection *c = calloc(1, sizeof(*c));
 	struct deadline deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
-	cleanup_buf struct buf hello;
+	cleanup_buf struct buf hello = {.max = WIRE_MAX_PAYLOAD};
 	int r;
 
 	if (!c) {
@@ -311,7 +311,6 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 	pthread_mutex_init(&c->send_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->room, NULL);
-	buf_init(&hello, WIRE_MAX_PAYLOAD);
 	wire_hello_encode(&hello);
 	r = buf_failed(&hello) ? -ENOMEM : send_frame(c, WIRE_HELLO, HELLO_ID, &hello, &deadline);
 	if (r == 0)
