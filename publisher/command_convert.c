@@ -36,7 +36,7 @@ static const char help[] =
 	"                       ExposedPorts, Volumes, StopSignal, created, history, or all. Always "
 	"readable:\n"
 	"                       platform, numeric user, layer digests\n"
-	"  --startup FILE       paths, one a line, that a guest should fetch ahead of need\n"
+	"  --startup FILE       paths, one a line, that a guest fetches ahead of need, always in one order\n"
 	"  --level N            zstd level, 1 to 19 (3)\n"
 	"  --pad none|padme     hide all but the first bits of chunk sizes, for 2 % more bytes (padme)\n"
 	"  --threads N          threads that seal (one for each processor)\n"

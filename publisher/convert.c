@@ -155,7 +155,7 @@ static int to_index(void *arg, const void *p, size_t n, struct err *e)
 }
 
 /* What is to be read first, as the publisher said. */
-static int read_startup(struct conversion *c, const uint64_t *layer_blocks, uint32_t **blocks, size_t *n,
+static int read_startup(struct conversion *c, const struct erofs_plan *plan, uint32_t **blocks, size_t *n,
 			struct err *e)
 {
 	size_t unknown = 0;
@@ -165,9 +165,9 @@ static int read_startup(struct conversion *c, const uint64_t *layer_blocks, uint
 	*n = 0;
 	if (!c->o->startup_file)
 		return 0;
-	r = startup_list_read(blocks, n, &unknown, c->o->startup_file, c->tree, layer_blocks, e);
+	r = startup_list_read(blocks, n, &unknown, c->o->startup_file, plan, e);
 	if (r == 0 && unknown)
-		log_warn("%zu paths of %s are no files of the image", unknown, c->o->startup_file);
+		log_warn("%zu paths of %s are not in the image", unknown, c->o->startup_file);
 	return r;
 }
 
@@ -186,7 +186,7 @@ static int write_index(struct conversion *c, struct index_writer *w, int fd, str
 	if (r == 0)
 		r = erofs_write(&plan, to_index, w, e);
 	if (r == 0)
-		r = read_startup(c, layer_blocks, &startup, &n_startup, e);
+		r = read_startup(c, &plan, &startup, &n_startup, e);
 	if (r < 0)
 		return r;
 	return index_writer_finish(w,

@@ -145,6 +145,28 @@ int erofs_plan(struct erofs_plan *out, struct tree *t, const uint64_t *layer_blo
 	return 0;
 }
 
+void erofs_ranges(const struct erofs_plan *plan, const struct node *n, erofs_range_fn *range, void *arg)
+{
+	uint64_t at = n->nid * EROFS_SLOT, first = at / BLOCK_SIZE, end;
+	struct erofs_shape s;
+
+	erofs_shape(&s, plan, n);
+	end = at + erofs_core_size(&s) + s.xattr_size + s.tail_size;
+	range(arg, first, (end - 1) / BLOCK_SIZE - first + 1);
+	if (s.layout == EROFS_LAYOUT_CHUNKS) {
+		for (uint32_t i = 0; i < n->sparse->n_runs; i++)
+			range(arg, (uint64_t)plan->layer_start[n->layer] + n->sparse->runs[i].start,
+			      n->sparse->runs[i].count);
+	} else if (s.layout == EROFS_LAYOUT_PLAIN && n->size > 0) {
+		if (S_ISREG(n->mode))
+			range(arg, (uint64_t)plan->layer_start[n->layer] + n->start,
+			      round_up(n->size, BLOCK_SIZE) / BLOCK_SIZE);
+		else if (node_is_dir(n) || S_ISLNK(n->mode))
+			range(arg, (uint64_t)plan->dir_start + n->start,
+			      round_up(n->size, BLOCK_SIZE) / BLOCK_SIZE);
+	}
+}
+
 /* What is gathered for the next call; `at` counts from the start of the image. */
 struct out {
 	const struct erofs_plan *plan;

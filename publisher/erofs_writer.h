@@ -38,6 +38,12 @@ struct erofs_plan {
 int erofs_plan(struct erofs_plan *out, struct tree *t, const uint64_t *layer_blocks, uint32_t n_layers,
 	       const uint8_t uuid[static 16], struct err *e);
 
+/* Call `range` for the blocks that a reader of `n`, an inode of the planned tree, reads: those of the inode
+ * with its attributes, then those of its entries, target or content. */
+struct node;
+typedef void erofs_range_fn(void *arg, uint64_t first, uint64_t count);
+void erofs_ranges(const struct erofs_plan *plan, const struct node *n, erofs_range_fn *range, void *arg);
+
 /* Write the metadata: `write` is called with consecutive pieces, each a whole number of blocks (at most 64
  * KiB), meta_blocks altogether. Memory does not grow with the tree. May be called again and gives the same
  * bytes. */

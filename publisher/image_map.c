@@ -86,7 +86,7 @@ static size_t extent_at(const uint64_t *starts, size_t n, uint64_t block)
 }
 
 int image_map_find(const struct image_map *m, const uint32_t *blocks, size_t n_blocks, uint32_t **numbers,
-		   size_t *n)
+		   size_t *n, uint8_t *touched)
 {
 	cleanup_free uint64_t *starts = extent_starts(m);
 	cleanup_free uint8_t *seen = calloc(m->data.n + 1, 1);
@@ -97,10 +97,13 @@ int image_map_find(const struct image_map *m, const uint32_t *blocks, size_t n_b
 		return -ENOMEM;
 	for (size_t i = 0; i < n_blocks; i++) {
 		uint32_t number;
+		size_t extent;
 
 		if (blocks[i] >= starts[m->n_extents])
 			continue;
-		number = m->extents[extent_at(starts, m->n_extents, blocks[i])];
+		extent = extent_at(starts, m->n_extents, blocks[i]);
+		touched[extent] = 1;
+		number = m->extents[extent];
 		if (!seen[number])
 			found[count++] = number;
 		seen[number] = 1;

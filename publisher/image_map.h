@@ -27,9 +27,9 @@ static inline const struct chunk_record *image_map_extent(const struct image_map
 }
 
 /* The chunks in which `blocks` (addresses counted from the first data block) lie, each once, in the order of
- * first need: *numbers is a malloc'ed array of *n numbers into `data`. Addresses outside are left out. 0 or
- * -ENOMEM. */
+ * first need: *numbers is a malloc'ed array of *n numbers into `data`; touched[i] becomes 1 for every extent
+ * that they lie in. Addresses outside are left out. 0 or -ENOMEM. */
 int image_map_find(const struct image_map *m, const uint32_t *blocks, size_t n_blocks, uint32_t **numbers,
-		   size_t *n);
+		   size_t *n, uint8_t *touched);
 
 #endif

@@ -12,6 +12,7 @@
 #include "proto/format/descriptor.h"
 #include "proto/format/root.h"
 #include "publisher/image_map.h"
+#include "publisher/startup_chunks.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -144,8 +145,7 @@ static int settle(struct index_writer *w, struct err *e)
 /* What index_writer_finish() works out on its way. */
 struct layout {
 	struct image_map map;
-	uint32_t *startup; /* owned; numbers into map.data */
-	size_t n_startup;
+	struct startup_chunks startup;
 	size_t n_fs;				    /* pieces of EROFS metadata: the first of w->order */
 	size_t n_config, n_pages, n_startup_chunks; /* pieces that follow them */
 	uint32_t *page_start;			    /* owned; first block of each map page */
@@ -155,7 +155,7 @@ struct layout {
 static void layout_deinit(struct layout *l)
 {
 	image_map_deinit(&l->map);
-	free(l->startup);
+	startup_chunks_deinit(&l->startup);
 	free(l->page_start);
 }
 
@@ -171,7 +171,7 @@ static int count_chunks(struct index_writer *w, struct layout *l, const struct i
 	size_t n_meta;
 
 	l->n_pages = divide_up(l->n_fs + l->map.n_extents, PAGE_EXTENTS);
-	l->n_startup_chunks = divide_up(l->n_startup * 4, SEAL_POOL_CHUNK);
+	l->n_startup_chunks = divide_up(l->startup.n * 4, SEAL_POOL_CHUNK);
 	l->page_start = calloc(l->n_pages, sizeof(*l->page_start));
 	if (!l->page_start)
 		return no_memory(e);
@@ -220,16 +220,44 @@ static int write_map(struct index_writer *w, struct layout *l, struct err *e)
 	return r < 0 ? r : settle(w, e);
 }
 
+static int find_startup(const struct index_writer *w, struct layout *l, const struct index_inputs *in)
+{
+	struct startup_division d = {
+		.map = &l->map,
+		.piece_blocks = METADATA_CHUNK / BLOCK_SIZE,
+		.n_pieces = l->n_fs,
+		.page_extents = PAGE_EXTENTS,
+	};
+
+	if (in->n_startup == 0)
+		return 0;
+	for (size_t i = 0; i < l->n_fs; i++)
+		d.meta_blocks += w->meta.records[w->order[i]].chunk.plain_size / BLOCK_SIZE;
+	return startup_chunks_find(&l->startup, &d, in->startup_blocks, in->n_startup);
+}
+
+static int put_number(struct index_writer *w, uint32_t number, struct err *e)
+{
+	uint8_t raw[4];
+
+	put_le32(raw, number);
+	return put(w, raw, sizeof(raw), SEAL_POOL_CHUNK, e);
+}
+
+/* What leads to other things goes first: map, metadata, data. */
 static int write_startup(struct index_writer *w, struct layout *l, struct err *e)
 {
+	const struct startup_chunks *s = &l->startup;
 	int r = 0;
 
-	for (size_t i = 0; i < l->n_startup && r == 0; i++) {
-		uint8_t raw[4];
-
-		put_le32(raw, l->startup[i] + l->descriptor.n_meta_chunks);
-		r = put(w, raw, sizeof(raw), SEAL_POOL_CHUNK, e);
-	}
+	for (size_t i = 0; s->n && i < l->n_pages && r == 0; i++)
+		if (s->pages[i])
+			r = put_number(w, w->order[l->n_fs + l->n_config + i] + 1, e);
+	for (size_t i = 0; s->n && i < l->n_fs && r == 0; i++)
+		if (s->pieces[i])
+			r = put_number(w, w->order[i] + 1, e);
+	for (size_t i = 0; i < s->n_data && r == 0; i++)
+		r = put_number(w, s->data[i] + l->descriptor.n_meta_chunks, e);
 	return r < 0 ? r : settle(w, e);
 }
 
@@ -245,6 +273,8 @@ static int seal_metadata(struct index_writer *w, struct layout *l, const struct 
 	if (r == 0)
 		r = settle(w, e);
 	l->n_config = w->n_order - l->n_fs;
+	if (r == 0 && find_startup(w, l, in) < 0)
+		r = no_memory(e);
 	if (r == 0)
 		r = count_chunks(w, l, in, e);
 	if (r == 0)
@@ -278,7 +308,7 @@ static int make_root(const struct index_writer *w, const struct layout *l, const
 			    .n_config_chunks = (uint32_t)l->n_config,
 			    .n_startup_chunks = (uint32_t)l->n_startup_chunks,
 			    .config_size = in->config_size,
-			    .startup_size = l->n_startup * 4};
+			    .startup_size = l->startup.n * 4};
 
 	root.extents = calloc(n, sizeof(*root.extents));
 	if (!root.extents)
@@ -470,8 +500,6 @@ int index_writer_finish(struct index_writer *w, const struct index_inputs *in, i
 	if (in->config_size == 0 || in->config_size > MAX_CONFIG_SIZE)
 		return err_set(e, -E2BIG, "a config of %zu bytes", in->config_size);
 	r = image_map_init(&l.map, in->layers, in->n_layers);
-	if (r == 0)
-		r = image_map_find(&l.map, in->startup_blocks, in->n_startup, &l.startup, &l.n_startup);
 	if (r == 0)
 		r = digest_blobs(&l.descriptor.blobs_digest, in);
 	r = r < 0 ? err_errno(e, r, "cannot lay out the image") : seal_metadata(w, &l, in, e);

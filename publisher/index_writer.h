@@ -20,8 +20,8 @@ struct index_inputs {
 	size_t n_layers;
 	const void *config; /* the source's OCI config */
 	size_t config_size;
-	const uint32_t *startup_blocks; /* what is read first, in that order: blocks, counted from the first
-					   data block */
+	const uint32_t *startup_blocks; /* what is read first: blocks of the image. Metadata goes in front,
+					   data keeps this order */
 	size_t n_startup;
 	const struct secret *image_key;
 };

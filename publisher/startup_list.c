@@ -3,7 +3,6 @@
 #include "publisher/startup_list.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
-#include "proto/format/format.h"
 #include "publisher/tree_nodes.h"
 
 #include <errno.h>
@@ -15,55 +14,49 @@
 
 struct block_list {
 	struct buf blocks; /* of uint32_t */
-	const uint64_t *layer_blocks;
+	const struct erofs_plan *plan;
 };
 
-static void add_run(struct block_list *l, uint32_t layer, uint64_t start, uint64_t n)
+static void add_range(void *arg, uint64_t first, uint64_t count)
 {
-	for (uint32_t i = 0; i < layer; i++)
-		start += l->layer_blocks[i];
-	for (uint64_t i = 0; i < n; i++) {
-		uint32_t block = (uint32_t)(start + i);
+	struct block_list *l = arg;
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint32_t block = (uint32_t)(first + i);
 
 		buf_put(&l->blocks, &block, sizeof(block));
 	}
 }
 
-static void add_file(struct block_list *l, const struct node *n)
+static void add_node(void *arg, const struct node *n)
 {
-	if (!n->sparse) {
-		add_run(l, n->layer, n->start, (n->size + BLOCK_SIZE - 1) / BLOCK_SIZE);
-		return;
-	}
-	for (uint32_t i = 0; i < n->sparse->n_runs; i++)
-		add_run(l, n->layer, n->sparse->runs[i].start, n->sparse->runs[i].count);
+	const struct block_list *l = arg;
+
+	erofs_ranges(l->plan, n, add_range, arg);
 }
 
-int startup_list_read(uint32_t **blocks, size_t *n, size_t *unknown, const char *path, struct tree *tree,
-		      const uint64_t *layer_blocks, struct err *e)
+int startup_list_read(uint32_t **blocks, size_t *n, size_t *unknown, const char *path,
+		      const struct erofs_plan *plan, struct err *e)
 {
 	cleanup_buf struct buf text = {.max = MAX_FILE};
-	struct block_list l = {{.max = SIZE_MAX / 2}, layer_blocks};
+	struct block_list l = {{.max = SIZE_MAX / 2}, plan};
 	int r = file_read(AT_FDCWD, path, &text, e);
 
 	if (r < 0)
 		return r;
 	*unknown = 0;
+	add_range(&l, 0, 1); /* the superblock */
 	for (size_t at = 0, length; at < text.size; at += length + 1) {
 		const char *line = (const char *)text.data + at;
 		const char *end = memchr(line, '\n', text.size - at);
-		struct node *node;
 
 		length = end ? (size_t)(end - line) : text.size - at;
 		if (length == 0)
 			continue;
-		r = tree_walk(tree, line, length, TREE_LOOK, &node);
+		r = tree_visit(plan->tree, line, length, add_node, &l);
 		if (r == -ENOMEM)
 			break;
-		if (r == 0 && S_ISREG(node->mode))
-			add_file(&l, node);
-		else
-			(*unknown)++;
+		*unknown += r < 0;
 	}
 	if (r == -ENOMEM || buf_failed(&l.blocks)) {
 		buf_deinit(&l.blocks);

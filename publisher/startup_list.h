@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The start-up list as a publisher writes it: paths of the image, one a line, in the order in which the
- * workload reads them. */
+ * workload reads them. A path stands for all that is read on the way to it and of it: directories with their
+ * entries, symlinks, the inode, the content. */
 #ifndef COCOON_PUBLISHER_STARTUP_LIST_H
 #define COCOON_PUBLISHER_STARTUP_LIST_H
 
 #include "proto/base/err.h"
-#include "publisher/tree.h"
+#include "publisher/erofs_writer.h"
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Where the data of the files in `path` lie: blocks counted from the first data block of the image,
- * layer_blocks[i] being the size of layer i. *blocks is malloc'ed. Paths that the image does not have, or
- * that are no files, are left out and counted in *unknown. 0, -ENOMEM, or errors of reading. */
-int startup_list_read(uint32_t **blocks, size_t *n, size_t *unknown, const char *path, struct tree *tree,
-		      const uint64_t *layer_blocks, struct err *e);
+/* The blocks of the image that reading the paths in file `path` takes, with the superblock; some more than
+ * once. *blocks is malloc'ed. Paths that the image does not have are counted in *unknown; what is on the way
+ * to them is read all the same. 0, -ENOMEM, or errors of reading. */
+int startup_list_read(uint32_t **blocks, size_t *n, size_t *unknown, const char *path,
+		      const struct erofs_plan *plan, struct err *e);
 
 #endif

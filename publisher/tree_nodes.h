@@ -159,6 +159,11 @@ int tree_path_split(struct tree_path *out, const char *path, struct err *e);
 #define TREE_LOOK (-1)
 int tree_walk(struct tree *t, const char *path, size_t length, int layer, struct node **out);
 
+/* Look at `path`, and at every inode on the way: the root, directories, symlinks and what they lead over, the
+ * end. tree_walk()'s errors; what came before the failure was visited. */
+typedef void tree_visitor(void *arg, const struct node *n);
+int tree_visit(struct tree *t, const char *path, size_t length, tree_visitor *visitor, void *arg);
+
 /* Take away `n` and everything below it, but keep what layer `layer` or a higher one put there: a directory
  * that still holds such names stays, as if no layer had told its attributes. */
 void tree_prune(struct tree *t, struct name *n, unsigned layer);

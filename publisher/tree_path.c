@@ -72,7 +72,15 @@ struct walk {
 	struct parts parts;
 	char *text; /* owned */
 	unsigned symlinks;
+	tree_visitor *visit; /* may be NULL */
+	void *arg;
 };
+
+static void visit(const struct walk *w, const struct node *n)
+{
+	if (w->visit)
+		w->visit(w->arg, n);
+}
 
 /* The symlink's target goes in front of what is left. */
 static int follow(struct walk *w, const char *target)
@@ -118,6 +126,7 @@ static int walk(struct tree *t, struct walk *w, int layer, struct node **out)
 	const char *part;
 	size_t length;
 
+	visit(w, dir);
 	while (parts_next(&w->parts, &part, &length)) {
 		struct name *n;
 		int r;
@@ -134,6 +143,7 @@ static int walk(struct tree *t, struct walk *w, int layer, struct node **out)
 			return -ENOENT;
 		if (!n && !(n = tree_add(t, dir, part, length, NULL, (unsigned)layer)))
 			return -ENOMEM;
+		visit(w, n->node);
 		if (S_ISLNK(n->node->mode)) {
 			if (*n->node->target == '/')
 				dir = t->root->node;
@@ -161,6 +171,16 @@ int tree_walk(struct tree *t, const char *path, size_t length, int layer, struct
 {
 	struct walk w = {.parts = {path, length}};
 	int r = walk(t, &w, layer, out);
+
+	free(w.text);
+	return r;
+}
+
+int tree_visit(struct tree *t, const char *path, size_t length, tree_visitor *visitor, void *arg)
+{
+	struct walk w = {.parts = {path, length}, .visit = visitor, .arg = arg};
+	struct node *end;
+	int r = walk(t, &w, TREE_LOOK, &end);
 
 	free(w.text);
 	return r;

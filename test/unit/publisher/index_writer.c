@@ -12,10 +12,13 @@
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define N_LAYERS 3
+
+static const uint32_t startup[] = {1500, 3, 99999999, 4, 1100, 1500, 400};
 
 static uint64_t seed = 1;
 
@@ -44,6 +47,7 @@ struct fixture {
 	struct index_result index;
 	struct secret image_key;
 	struct source source;
+	atomic_uint requests;
 };
 
 static void add_run(struct layer_sink *sink, struct buf *plain, uint64_t base, const uint8_t *p, size_t n)
@@ -112,6 +116,7 @@ static int fixture_read_chunks(struct source *s, const struct chunk_place *place
 
 	(void)ahead;
 	(void)e;
+	f->requests++;
 	for (size_t i = 0; i < n; i++) {
 		const struct chunk_entry *c = &places[i].entry;
 		cleanup_free uint8_t *stored = malloc(c->stored_size);
@@ -188,17 +193,17 @@ static void fixture_make(struct fixture *f, size_t meta_size, unsigned n_threads
 	cr_assert_eq(index_writer_new(&w, pool, spool, &e), 0);
 	cr_assert_eq(index_writer_metadata(w, meta, meta_size / 2, &e), 0);
 	cr_assert_eq(index_writer_metadata(w, meta + meta_size / 2, meta_size - meta_size / 2, &e), 0);
-	cr_assert_eq(index_writer_finish(
-			     w,
-			     &(struct index_inputs){.layers = f->layers,
-						    .n_layers = N_LAYERS,
-						    .config = "{\"os\":\"linux\"}",
-						    .config_size = 14,
-						    .startup_blocks = (uint32_t[]){100, 3, 99999999, 4},
-						    .n_startup = 4,
-						    .image_key = &f->image_key},
-			     f->fds[N_LAYERS], &f->index, &e),
-		     0, "%s", e.text);
+	cr_assert_eq(
+		index_writer_finish(w,
+				    &(struct index_inputs){.layers = f->layers,
+							   .n_layers = N_LAYERS,
+							   .config = "{\"os\":\"linux\"}",
+							   .config_size = 14,
+							   .startup_blocks = startup,
+							   .n_startup = sizeof(startup) / sizeof(startup[0]),
+							   .image_key = &f->image_key},
+				    f->fds[N_LAYERS], &f->index, &e),
+		0, "%s", e.text);
 	index_writer_free(w);
 	seal_pool_free(pool);
 	cutter_deinit(&cutter);
@@ -261,6 +266,35 @@ Test(layer_sink, writes_the_same_at_any_number_of_threads)
 	cr_expect_not(digest_equal(&one.index.descriptor, &four.index.descriptor));
 	fixture_deinit(&one);
 	fixture_deinit(&four);
+}
+
+/* Map pages, metadata and data of the start-up list come in two requests, and nothing more is asked for. */
+Test(index_writer, lists_all_that_reading_from_the_start_takes)
+{
+	struct fixture f;
+	struct image_options options = {.find_key = find_key, .find_key_arg = &f.image_key};
+	struct image *image;
+	struct err e = {{0}};
+	unsigned int before;
+	uint8_t got[BLOCK_SIZE];
+
+	fixture_make(&f, 1 << 20, 1, PADDING_NONE);
+	cr_assert_eq(image_open(&image, &f.source, &options, &e), 0, "%s", e.text);
+	before = f.requests;
+	cr_assert_eq(image_prefetch_startup(image, &e), 0, "%s", e.text);
+	for (size_t i = 0; i < sizeof(startup) / sizeof(startup[0]); i++) {
+		uint64_t at = (uint64_t)startup[i] * BLOCK_SIZE;
+
+		if (at >= f.plain.size)
+			continue;
+		cr_assert_eq(image_pread(image, got, BLOCK_SIZE, at, &e), 0, "%s", e.text);
+		cr_expect_arr_eq(got, f.plain.data + at, BLOCK_SIZE);
+	}
+	/* the list, the map, and what is on the list */
+	cr_expect_eq(f.requests - before, 3u, "%u requests", f.requests - before);
+	cr_expect_eq(image_verify(image, NULL, NULL, &e), 0, "%s", e.text);
+	image_close(image);
+	fixture_deinit(&f);
 }
 
 Test(index_writer, refuses_metadata_that_is_not_whole_blocks)
