@@ -28,6 +28,9 @@ PACKAGES[test]="libcriterion-dev clang libclang-rt-14-dev clang-format clang-tid
 PACKAGES[peers]="golang-go golang-github-containerd-containerd-dev
 	golang-github-containerd-stargz-snapshotter-dev stargz-snapshotter"
 
+# Booting virtual machines; their kernels are fetched by test/lib/vm.sh.
+PACKAGES[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils erofs-utils libgcc-s1"
+
 # A fresh system has none of this, so nothing here may depend on it: only apt,
 # dpkg and the shell.
 
