@@ -18,11 +18,13 @@ struct aead;
 int aead_new(struct aead **out);
 void aead_free(struct aead *a); /* wipes; NULL is fine */
 
-/* Seal n bytes of `m` into `out` (n + AEAD_TAG_SIZE bytes). `out` may be `m`. 0 or -ENOMEM. */
+/* Seal n bytes of `m` into `out` (n + AEAD_TAG_SIZE bytes). `out` may be `m`. 0; -ENOMEM: `out`
+ * is all zero; -EINVAL when it would be over INT_MAX: `out` is not touched. */
 int aead_seal(struct aead *a, uint8_t *out, const uint8_t *m, size_t n, const struct secret *key);
 
 /* Open `sealed` (n bytes, tag included) into `out` (n − AEAD_TAG_SIZE bytes). 0; -EBADMSG when the tag is
- * wrong or n is too short: `out` is all zero then. -ENOMEM likewise. `out` may be `sealed`. */
+ * wrong: `out` is all zero then, -ENOMEM likewise. -EBADMSG when n is below AEAD_TAG_SIZE or over INT_MAX:
+ * `out` is not touched. `out` may be `sealed`. */
 int aead_open(struct aead *a, uint8_t *out, const uint8_t *sealed, size_t n, const struct secret *key);
 
 #endif

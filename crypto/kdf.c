@@ -54,17 +54,18 @@ int kdf_prk(struct secret *prk, const char *salt, const struct secret *secret)
 	return hkdf_extract(prk, salt, strlen(salt), secret->bytes, SECRET_SIZE);
 }
 
-/* label ‖ 00 ‖ data, the shape of every info string; sizes are ours and fit. */
-static int expand_label(uint8_t *out, size_t size, const struct secret *prk, const char *label,
-			const void *data, size_t data_size)
+/* label ‖ 00 ‖ data, the shape of every info string; sizes are ours and fit. What is in `data` may be secret:
+ * it is wiped. */
+static int expand_label(uint8_t *out, size_t size, const struct secret *prk, const char *label, uint8_t *data,
+			size_t data_size)
 {
 	uint8_t info[INFO_MAX];
 	size_t n = strlen(label) + 1;
 	int r;
 
 	memcpy(info, label, n);
-	if (data_size)
-		memcpy(info + n, data, data_size);
+	memcpy(info + n, data, data_size);
+	explicit_bzero(data, data_size);
 	r = hkdf_expand(out, size, prk, info, n + data_size);
 	explicit_bzero(info, sizeof(info));
 	return r;
@@ -118,9 +119,9 @@ int kdf_commitment(uint8_t out[static 32], const struct secret *prk_image)
 int kdf_cut_table(uint64_t out[static 256], const struct secret *prk_domain)
 {
 	uint8_t raw[256 * 8];
-	int r = expand_label(raw, sizeof(raw), prk_domain, LABEL_CUT, NULL, 0);
+	int r = expand_label(raw, sizeof(raw), prk_domain, LABEL_CUT, raw, 0);
 
-	for (size_t i = 0; i < 256; i++)
+	for (size_t i = 0; r == 0 && i < 256; i++)
 		out[i] = get_le64(raw + 8 * i);
 	explicit_bzero(raw, sizeof(raw));
 	return r;

@@ -15,9 +15,7 @@
 
 static size_t frame_line(char line[static MAX_LINE], const char *which, const char *kind)
 {
-	int n = snprintf(line, MAX_LINE, "-----%s %s-----\n", which, kind);
-
-	return n > 0 && n < MAX_LINE ? (size_t)n : 0;
+	return (size_t)snprintf(line, MAX_LINE, "-----%s %s-----\n", which, kind);
 }
 
 /* Step over `line`; its newline may be missing at the end of the text. */

@@ -37,8 +37,9 @@ static EVP_PKEY *read_public(BIO *bio)
 	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
 	X509 *certificate;
 
-	if (key || BIO_reset(bio) != 1)
+	if (key)
 		return key;
+	(void)BIO_reset(bio); /* back to the beginning of the memory */
 	certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
 	if (certificate)
 		key = X509_get_pubkey(certificate);

@@ -4,6 +4,7 @@
 #include "crypto/process.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
+#include "proto/base/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,11 +16,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-static void *plain_malloc(size_t n, const char *file, int line)
+static void *noted_malloc(size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return malloc(n);
+	return memory_note(malloc(n));
 }
 
 static void wiping_free(void *p, const char *file, int line)
@@ -35,7 +36,7 @@ static void wiping_free(void *p, const char *file, int line)
 static void *wiping_realloc(void *old, size_t n, const char *file, int line)
 {
 	size_t had = old ? malloc_usable_size(old) : 0;
-	void *p = malloc(n);
+	void *p = memory_note(malloc(n));
 
 	if (!p)
 		return NULL;
@@ -56,6 +57,11 @@ static int dump_no_mapping(void)
 	return write_full(fd, "0", 1);
 }
 
+int process_own_openssl(void)
+{
+	return CRYPTO_set_mem_functions(noted_malloc, wiping_realloc, wiping_free) == 1 ? 0 : -EBUSY;
+}
+
 int process_hide_memory(void)
 {
 	const struct rlimit none = {0, 0}, all = {RLIM_INFINITY, RLIM_INFINITY};
@@ -68,5 +74,5 @@ int process_hide_memory(void)
 	/* Under a finite limit locked memory makes later allocations fail: all or nothing. */
 	if (setrlimit(RLIMIT_MEMLOCK, &all) == 0)
 		(void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
-	return CRYPTO_set_mem_functions(plain_malloc, wiping_realloc, wiping_free) == 1 ? 0 : -EBUSY;
+	return process_own_openssl();
 }

@@ -9,4 +9,8 @@
  * needs a limit that not everybody has. Negative errno when core files could not be turned off. */
 int process_hide_memory(void);
 
+/* Only the last of that: OpenSSL wipes what it frees, and what it cannot allocate is noted
+ * (proto/base/memory.h). 0 or -EBUSY. */
+int process_own_openssl(void);
+
 #endif

@@ -7,21 +7,28 @@
 #include <pthread.h>
 
 /* EVP_sha256() looks the implementation up at each use (OpenSSL 3 migration guide); fetching once costs 300
- * ns less a call. */
-static const EVP_MD *fetched;
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+ * ns less a call. A fetch that failed for want of memory is tried again by the next call. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static EVP_MD *fetched; /* under the lock; never freed */
 
-static void fetch(void)
+static const EVP_MD *fetch(void)
 {
-	fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+	const EVP_MD *md;
+
+	(void)pthread_mutex_lock(&lock);
+	if (!fetched)
+		fetched = EVP_MD_fetch(NULL, "SHA256", NULL);
+	md = fetched;
+	(void)pthread_mutex_unlock(&lock);
+	return md;
 }
 
 int sha256_init(struct sha256 *s)
 {
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	const EVP_MD *md = fetch();
 
-	(void)pthread_once(&once, fetch);
-	if (!ctx || !fetched || EVP_DigestInit_ex2(ctx, fetched, NULL) != 1) {
+	if (!ctx || !md || EVP_DigestInit_ex2(ctx, md, NULL) != 1) {
 		EVP_MD_CTX_free(ctx);
 		s->ctx = NULL;
 		return -ENOMEM;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sealing and opening at the edges: sizes, aliasing, a struct that is used again after a failure. */
-#include "crypto/aead.h"
+#include "crypto/aead_internal.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,19 @@ Test(aead, another_key_opens_nothing)
 
 	cr_assert_eq(aead_seal(a, sealed, (const uint8_t *)"twenty bytes of text", 20, &key), 0);
 	cr_assert_eq(aead_open(a, out, sealed, sizeof(sealed), &other), -EBADMSG);
+}
+
+Test(aead, sizes_that_openssl_cannot_count_are_refused)
+{
+	static const uint8_t nonce[AEAD_NONCE_SIZE];
+	const size_t over = (size_t)INT_MAX + 1;
+	uint8_t out[AEAD_TAG_SIZE] = {0xee};
+
+	cr_assert_eq(aead_seal(a, out, out, over - AEAD_TAG_SIZE, &key), -EINVAL);
+	cr_assert_eq(aead_seal_with(a, out, out, 0, &key, nonce, out, over), -EINVAL);
+	cr_assert_eq(aead_open(a, out, out, over, &key), -EBADMSG);
+	cr_assert_eq(aead_open_with(a, out, out, AEAD_TAG_SIZE, &key, nonce, out, over), -EBADMSG);
+	cr_assert_eq(out[0], 0xee);
 }
 
 Test(aead, free_takes_null)

@@ -281,6 +281,8 @@ Test(jwe, refuses_what_it_does_not_implement)
 		{"{" ALG "," ENC "}", "{\"zip\":\"DEF\"}", NULL, NULL, "SHA1"},
 		{"{" ALG "," ENC "}", "{" ALG "}", NULL, NULL, "SHA1"}, /* a name in two places */
 		{"{" ALG "," ENC "}", NULL, "{" ENC "}", NULL, "SHA1"},
+		{"{" ALG "," ENC "}", NULL, "{\"zip\":\"DEF\"}", NULL, "SHA1"},
+		{"{" ALG "," ENC "}", NULL, "{\"crit\":[\"exp\"],\"exp\":1}", NULL, "SHA1"},
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -307,6 +309,22 @@ static int open_with_epk(const char *epk)
 	r = open_json(j, ec);
 	json_decref(j);
 	return r;
+}
+
+Test(jwe, a_party_in_two_headers_is_ambiguous)
+{
+	static const char *const names[] = {"apu", "apv"};
+
+	for (int i = 0; i < 2; i++) {
+		json_t *j = sealed_for(ec), *once = json_pack("{s:s}", names[i], "QWxpY2U");
+
+		(void)json_object_set(j, "unprotected", once);
+		cr_assert_eq(open_json(j, ec), -ENOKEY, "sealed without");
+		(void)json_object_set(j, "header", once);
+		cr_assert_eq(open_json(j, ec), -ENOKEY);
+		json_decref(once);
+		json_decref(j);
+	}
 }
 
 #define ZERO "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

@@ -235,6 +235,7 @@ Test(keywrap, takes_the_options_of_every_writer)
 		"\",\"cipheroptions\":{\"nonce\":\"AAAA\"}}",
 		"{\"digest\":\"" DIGEST_OF_IMAGE "\",\"symkey\":\"" KEY_BASE64 "\"}",
 		" {\n \"digest\" : \"" DIGEST_OF_IMAGE "\",\n \"symkey\" :\n\t\"" KEY_BASE64 "\"\n}\n",
+		"{\r\n\"symkey\":\r\n\"" KEY_BASE64 "\",\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 	};
 	struct err e = {""};
 
@@ -272,6 +273,8 @@ Test(keywrap, refuses_every_breach_of_w1)
 		"{\"a\":{\"symkey\":\"" KEY_BASE64 "\"},\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		"{\"a\":{\"symkey\":\"" KEY_BASE64 "\"},\"symke\\u0079\":\"" KEY_BASE64
 		"\",\"digest\":\"" DIGEST_OF_IMAGE "\"}",
+		"{\"a\":{\"symkey\":\"" KEY_BASE64
+		"\"},\"symke\\u0079\":\"short\",\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		"[{\"symkey\":\"" KEY_BASE64 "\",\"digest\":\"" DIGEST_OF_IMAGE "\"}]",
 		/* the digest: none, not a string, malformed, of another image, twice */
 		"{\"symkey\":\"" KEY_BASE64 "\"}",
