@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Base64 by groups: three bytes against four characters. */
+ * Base64 by groups: three bytes against four characters. What a guest decodes may be a key, so decoding asks
+ * no table and takes no branch by what the characters are, but whether they are of the alphabet. */
 #include "proto/base/base64.h"
 
 #include <errno.h>
@@ -11,19 +12,22 @@ static const char letters[2][65] = {
 	[BASE64_URL] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
 };
 
-static int value_of(enum base64_kind kind, char c)
+/* 1 when low <= c <= high, otherwise 0: the top bit of two differences. */
+static unsigned within(unsigned c, char low, char high)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == letters[kind][62])
-		return 62;
-	if (c == letters[kind][63])
-		return 63;
-	return -1;
+	return (((unsigned)low - 1 - c) & (c - (unsigned)high - 1)) >> 31;
+}
+
+/* At most one of the terms is not 0. -1: not in the alphabet. */
+static int value_of(enum base64_kind kind, char letter)
+{
+	unsigned c = (unsigned char)letter;
+	unsigned value_and_1 = within(c, 'A', 'Z') * (c - 'A' + 1) + within(c, 'a', 'z') * (c - 'a' + 27) +
+			       within(c, '0', '9') * (c - '0' + 53) +
+			       within(c, letters[kind][62], letters[kind][62]) * 63 +
+			       within(c, letters[kind][63], letters[kind][63]) * 64;
+
+	return (int)value_and_1 - 1;
 }
 
 size_t base64_size(enum base64_kind kind, size_t n)

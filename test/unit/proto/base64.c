@@ -77,6 +77,26 @@ Test(base64, refuses_all_but_one_spelling)
 	}
 }
 
+Test(base64, every_character_has_its_value_or_none)
+{
+	static const char *const alphabets[] = {
+		[BASE64_STANDARD] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+		[BASE64_URL] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_",
+	};
+
+	for (int kind = 0; kind < 2; kind++)
+		for (int c = 0; c < 256; c++) {
+			const char text[4] = {'A', 'A', 'A', (char)c};
+			const char *at = memchr(alphabets[kind], c, 64);
+			cleanup_buf struct buf b = {.max = 3};
+
+			cr_assert_eq(base64_decode(&b, (enum base64_kind)kind, text, 4),
+				     at || (c == '=' && kind == BASE64_STANDARD) ? 0 : -EINVAL, "%d", c);
+			if (at)
+				cr_assert_eq(b.data[2], at - alphabets[kind], "%c", c);
+		}
+}
+
 Test(base64, every_length_comes_back)
 {
 	uint8_t raw[100];
