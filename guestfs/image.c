@@ -107,7 +107,7 @@ static int derive_root_key(struct image *i, const struct image_options *options,
 		return r;
 	r = image_key_fits(&key, &i->descriptor);
 	if (r < 0)
-		return err_set(e, r, "the key is not this image's");
+		return err_set(e, r, r == -ENOKEY ? "the key is not this image's" : "out of memory");
 	r = kdf_prk(&prk, SALT_IMAGE, &key);
 	if (r == 0)
 		r = kdf_root_key(root_key, &prk, i->raw_descriptor);

@@ -4,6 +4,7 @@
 #include "guestfs/key_spec.h"
 #include "crypto/keyfile.h"
 #include "crypto/keywrap.h"
+#include "proto/base/memory.h"
 
 #include <errno.h>
 #include <string.h>
@@ -43,7 +44,7 @@ bool key_specs_fit_anyones(const struct key_specs *k)
 	return false;
 }
 
-static int try_spec(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+static int find_key(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
 		    struct err *e)
 {
@@ -59,6 +60,18 @@ static int try_spec(const struct key_spec *s, struct secret *key, const struct o
 		return r;
 	r = image_key_fits(key, descriptor);
 	return r < 0 ? err_set(e, r, "%s: not this image's key", s->path) : 0;
+}
+
+/* A key must not seem to be wrong because there was no memory to look at it. */
+static int try_spec(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
+		    struct err *e)
+{
+	unsigned int shortages = memory_shortages();
+	int r = find_key(s, key, manifest, descriptor, descriptor_digest, e);
+
+	return r < 0 && memory_shortages() != shortages ? err_set(e, -ENOMEM, "%s: out of memory", s->path)
+							: r;
 }
 
 int key_specs_find(void *arg, struct secret *key, const struct oci_manifest *manifest,

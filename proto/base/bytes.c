@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The bounded cursor and the growing buffer. */
 #include "proto/base/bytes.h"
+#include "proto/base/memory.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,8 +132,8 @@ static uint8_t *move(struct buf *b, size_t room)
 	uint8_t *data;
 
 	if (!b->secret)
-		return realloc(b->data, room);
-	data = malloc(room);
+		return memory_note(realloc(b->data, room));
+	data = memory_note(malloc(room));
 	if (data && b->data) {
 		memcpy(data, b->data, b->size);
 		explicit_bzero(b->data, b->room);

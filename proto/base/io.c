@@ -109,6 +109,8 @@ int file_read(int dirfd, const char *path, struct buf *to, struct err *e)
 		buf_put(to, piece, (size_t)r);
 		/* what was read may be a key */
 		explicit_bzero(piece, (size_t)r);
+		if (buf_failed(to) && (size_t)r <= to->max - to->size)
+			return err_set(e, -ENOMEM, "%s: out of memory", path);
 		if (buf_failed(to))
 			return err_set(e, -E2BIG, "%s: larger than %zu bytes", path, to->max);
 	}
