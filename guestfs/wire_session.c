@@ -97,13 +97,13 @@ static int accept_opened(struct single *s, const uint8_t *payload, size_t size, 
 	struct digest manifest;
 	int r = wire_opened_decode(&o, payload, size, e);
 
-	if (r == 0)
-		r = sha256(&manifest, o.manifest, o.manifest_size);
 	if (r < 0)
 		return r;
-	s->handle = o.handle;
 	if (s->to)
 		buf_put(s->to, o.manifest, o.manifest_size);
+	if (sha256(&manifest, o.manifest, o.manifest_size) < 0 || (s->to && buf_failed(s->to)))
+		return err_set(e, -ENOMEM, "out of memory");
+	s->handle = o.handle;
 	/* only the connecting thread is here */
 	if (!w->opened) {
 		w->manifest = manifest;
