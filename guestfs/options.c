@@ -222,7 +222,7 @@ static int parse_image(struct options *o, const char *image, const char *directo
 		return r;
 	o->target = realpath(directory, NULL);
 	if (!o->target || stat(o->target, &st) < 0)
-		return err_set(e, -EINVAL, "%s: %s", directory, strerror(errno));
+		return err_set(e, errno == ENOMEM ? -ENOMEM : -EINVAL, "%s: %s", directory, strerror(errno));
 	return S_ISDIR(st.st_mode) ? 0 : err_set(e, -EINVAL, "%s is not a directory", directory);
 }
 
