@@ -28,7 +28,7 @@ static int take_into_buf(void *arg, const void *p, size_t n)
 static int fetch_config(int dir, const struct oci_manifest *oci, const struct reference *where,
 			struct registry_client *registry, struct err *e)
 {
-	cleanup_buf struct buf json;
+	cleanup_buf struct buf json = {0};
 	int r;
 
 	if (oci->config.size > OCI_MAX_DOCUMENT)
