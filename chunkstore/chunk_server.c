@@ -22,6 +22,7 @@
 #define MAX_LISTENERS 8u
 #define BACKLOG 256 /* a full one looks like a reset to a vsock guest */
 #define REAP_MS 1000
+#define ANYBODY "unix"
 
 struct listener {
 	int fd, lock_file; /* lock_file: unix only, else -1 */
@@ -46,7 +47,7 @@ static void set_defaults(struct chunk_server_config *c)
 {
 	c->unix_mode = c->unix_mode ? c->unix_mode : 0600;
 	c->max_connections = c->max_connections ? c->max_connections : 512;
-	c->max_connections_per_cid = c->max_connections_per_cid ? c->max_connections_per_cid : 64;
+	c->max_connections_per_peer = c->max_connections_per_peer ? c->max_connections_per_peer : 64;
 	c->max_open = c->max_open ? c->max_open : 64;
 	c->max_chunks = c->max_chunks ? c->max_chunks : 4096;
 	c->max_fetch_bytes = c->max_fetch_bytes ? c->max_fetch_bytes : 32u << 20;
@@ -153,29 +154,31 @@ static void reap(struct chunk_server *s)
 	}
 }
 
-/* Under the lock. */
-static unsigned count_cid(const struct chunk_server *s, uint32_t cid)
+/* Under the lock: has a machine as many connections as it may? Who comes by the unix socket may be anybody.
+ */
+static bool peer_is_full(const struct chunk_server *s, const char *peer)
 {
 	unsigned n = 0;
 
+	if (strcmp(peer, ANYBODY) == 0)
+		return false;
 	for (const struct connection *c = s->connections; c; c = c->next)
-		n += c->is_vsock && c->cid == cid;
-	return n;
+		n += strcmp(c->peer, peer) == 0;
+	return n >= s->serving.config.max_connections_per_peer;
 }
 
-static int serve(struct chunk_server *s, int fd, const uint32_t *cid)
+int chunk_server_adopt(struct chunk_server *s, int fd, const char *peer)
 {
 	struct connection *c = NULL;
 	int r = 0;
 
 	(void)pthread_mutex_lock(&s->lock);
 	reap(s);
-	if (s->stopping || s->n_connections >= s->serving.config.max_connections ||
-	    (cid && count_cid(s, *cid) >= s->serving.config.max_connections_per_cid)) {
+	if (s->stopping || s->n_connections >= s->serving.config.max_connections || peer_is_full(s, peer)) {
 		(void)close(fd);
 		r = -EBUSY;
 	} else {
-		r = connection_start(&c, &s->serving, fd);
+		r = connection_start(&c, &s->serving, fd, peer);
 	}
 	if (r == 0) {
 		c->next = s->connections;
@@ -187,13 +190,24 @@ static int serve(struct chunk_server *s, int fd, const uint32_t *cid)
 	return r;
 }
 
+static void name_peer(char name[static CHUNK_SERVER_PEER_SIZE], const struct sockaddr_storage *peer)
+{
+	struct sockaddr_vm vm;
+
+	memcpy(&vm, peer, sizeof(vm));
+	if (peer->ss_family == AF_VSOCK)
+		(void)snprintf(name, CHUNK_SERVER_PEER_SIZE, "vsock:%u", vm.svm_cid);
+	else
+		(void)snprintf(name, CHUNK_SERVER_PEER_SIZE, ANYBODY);
+}
+
 static void accept_all(struct chunk_server *s, const struct listener *l)
 {
 	for (;;) {
 		struct sockaddr_storage peer = {0};
 		socklen_t size = sizeof(peer);
 		int fd = accept4(l->fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
-		struct sockaddr_vm vm;
+		char name[CHUNK_SERVER_PEER_SIZE];
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
@@ -204,8 +218,8 @@ static void accept_all(struct chunk_server *s, const struct listener *l)
 			}
 			return;
 		}
-		memcpy(&vm, &peer, sizeof(vm));
-		(void)serve(s, fd, peer.ss_family == AF_VSOCK ? &vm.svm_cid : NULL);
+		name_peer(name, &peer);
+		(void)chunk_server_adopt(s, fd, name);
 	}
 }
 
@@ -276,11 +290,6 @@ int chunk_server_start(struct chunk_server **out, const struct chunk_server_conf
 	}
 	*out = s;
 	return 0;
-}
-
-int chunk_server_adopt(struct chunk_server *s, int fd)
-{
-	return serve(s, fd, NULL);
 }
 
 static void listener_close(struct listener *l)

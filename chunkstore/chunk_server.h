@@ -13,13 +13,13 @@
 
 /* Strings are copied. */
 struct chunk_server_config {
-	const char *const *listen;	  /* addresses of WIRE.md: "unix:PATH", "vsock:any:PORT" */
-	size_t n_listen;		  /* at most 8; 0 is possible: chunk_server_adopt() */
-	unsigned unix_mode;		  /* of sockets; 0: 0600. A stale one is replaced (PATH.lock tells) */
-	unsigned max_connections;	  /* 0: 512 */
-	unsigned max_connections_per_cid; /* vsock; 0: 64 */
-	unsigned max_open;		  /* requests of one connection, told in HELLO; 0: 64 */
-	unsigned max_chunks;		  /* chunks asked for and not yet sent, of one connection; 0: 4,096 */
+	const char *const *listen; /* addresses of WIRE.md: "unix:PATH", "vsock:any:PORT" */
+	size_t n_listen;	   /* at most 8; 0 is possible: chunk_server_adopt() */
+	unsigned unix_mode;	   /* of sockets; 0: 0600. A stale one is replaced (PATH.lock tells) */
+	unsigned max_connections;  /* 0: 512 */
+	unsigned max_connections_per_peer; /* one virtual machine's; 0: 64 */
+	unsigned max_open;		   /* requests of one connection, told in HELLO; 0: 64 */
+	unsigned max_chunks;	  /* chunks asked for and not yet sent, of one connection; 0: 4,096 */
 	uint64_t max_fetch_bytes; /* being fetched for one connection; further misses wait. 0: 32 MiB */
 	unsigned stall_ms;	  /* 0: WIRE_STALL_SECONDS */
 	/* Registries that a guest may name; none given: any. */
@@ -29,12 +29,15 @@ struct chunk_server_config {
 
 struct chunk_server;
 
+/* Who is at the other end, for the log and for max_connections_per_peer: "unix", "vsock:CID", or a virtual
+ * machine's socket. CIDs and paths are used again: they prove nothing. */
+#define CHUNK_SERVER_PEER_SIZE 128
+
 /* `store` is borrowed and lives longer. -EADDRINUSE when another daemon serves the path. */
 int chunk_server_start(struct chunk_server **out, const struct chunk_server_config *config,
 		       struct chunkstore *store, struct err *e);
-/* Serve one connected stream (owned from then on), for tests and for sockets that another program accepted.
- */
-int chunk_server_adopt(struct chunk_server *s, int fd);
+/* Serve one connected stream (owned from then on) that was accepted elsewhere. -EBUSY over a limit. */
+int chunk_server_adopt(struct chunk_server *s, int fd, const char *peer);
 /* Closes listeners and connections, waits for their threads; one that asks a registry at this moment delays
  * it unless registry_client_stop() was called before. NULL is fine. */
 void chunk_server_stop(struct chunk_server *s);

@@ -6,7 +6,6 @@
 #include "proto/base/log.h"
 
 #include <errno.h>
-#include <linux/vm_sockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +16,19 @@
 #define THREAD_STACK (512u << 10)
 #define MAX_LINES 10u /* a second, of all guests together */
 
-void connection_complain(struct connection *c, const char *words)
+bool connection_may_log(struct connection *c)
 {
 	long long second = now_ms() / 1000;
 
-	(void)atomic_fetch_add(&c->serving->broken, 1);
 	if (atomic_exchange(&c->serving->log_second, second) != second)
 		atomic_store(&c->serving->log_lines, 0);
-	if (atomic_fetch_add(&c->serving->log_lines, 1) < MAX_LINES)
+	return atomic_fetch_add(&c->serving->log_lines, 1) < MAX_LINES;
+}
+
+void connection_complain(struct connection *c, const char *words)
+{
+	(void)atomic_fetch_add(&c->serving->broken, 1);
+	if (connection_may_log(c))
 		log_warn("connection ended peer=%s: %s", c->peer, words);
 }
 
@@ -128,21 +132,6 @@ void connection_join(struct connection *c)
 	connection_free(c);
 }
 
-static void name_peer(struct connection *c)
-{
-	struct sockaddr_storage peer = {0};
-	socklen_t size = sizeof(peer);
-	struct sockaddr_vm vm;
-
-	(void)snprintf(c->peer, sizeof(c->peer), "unix");
-	if (getpeername(c->fd, (struct sockaddr *)&peer, &size) == 0 && peer.ss_family == AF_VSOCK) {
-		memcpy(&vm, &peer, sizeof(vm));
-		c->is_vsock = true;
-		c->cid = vm.svm_cid;
-		(void)snprintf(c->peer, sizeof(c->peer), "vsock:%u", vm.svm_cid);
-	}
-}
-
 static int start_threads(struct connection *c)
 {
 	pthread_attr_t attributes;
@@ -162,7 +151,7 @@ static int start_threads(struct connection *c)
 	return -r;
 }
 
-int connection_start(struct connection **out, struct serving *serving, int fd)
+int connection_start(struct connection **out, struct serving *serving, int fd, const char *peer)
 {
 	unsigned ms = serving->config.stall_ms;
 	struct timeval stall = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
@@ -181,7 +170,7 @@ int connection_start(struct connection **out, struct serving *serving, int fd)
 	(void)pthread_cond_init(&c->work, NULL);
 	(void)pthread_cond_init(&c->room, NULL);
 	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall));
-	name_peer(c);
+	(void)snprintf(c->peer, sizeof(c->peer), "%s", peer);
 	r = start_threads(c);
 	if (r < 0) {
 		connection_free(c);

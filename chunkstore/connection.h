@@ -26,7 +26,7 @@ struct serving {
 	struct chunkstore *store;
 	struct chunk_server_config config; /* with all defaults filled in */
 	atomic_ullong accepted, refused, broken, requests, failures, chunks, bytes;
-	atomic_llong log_second; /* complaints of one second are counted ... */
+	atomic_llong log_second; /* lines of one second are counted ... */
 	atomic_uint log_lines;	 /* ... and few of them written */
 };
 
@@ -69,9 +69,7 @@ struct jobs {
 struct connection {
 	struct serving *serving;
 	int fd;
-	uint32_t cid; /* of a vsock peer */
-	bool is_vsock;
-	char peer[64]; /* for the log */
+	char peer[CHUNK_SERVER_PEER_SIZE]; /* for the log, and to count connections of one machine */
 	struct frame_reader reader;
 	pthread_t reader_thread, writer_thread;
 	atomic_bool finished; /* set last by the reader thread; the server joins it then */
@@ -93,9 +91,10 @@ struct connection {
 };
 
 /* connection.c */
-int connection_start(struct connection **out, struct serving *serving, int fd);
-/* The connection ends by the guest's fault: count it and say so, with a bound on lines that guests can cause.
- */
+int connection_start(struct connection **out, struct serving *serving, int fd, const char *peer);
+/* Whether a line that a guest causes may be written: all guests together have a few in a second. */
+bool connection_may_log(struct connection *c);
+/* The connection ends by the guest's fault: count it and say so. */
 void connection_complain(struct connection *c, const char *words);
 void connection_shutdown(struct connection *c); /* both threads end soon */
 void connection_join(struct connection *c);	/* waits, then frees */

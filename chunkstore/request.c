@@ -4,6 +4,7 @@
  */
 #include "chunkstore/connection.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/log.h"
 
 #include <errno.h>
 #include <string.h>
@@ -187,6 +188,15 @@ static uint32_t find_handle(const struct connection *c, const struct handle *h)
 	return i;
 }
 
+static void log_opened(struct connection *c, const struct handle *h, const char *reference)
+{
+	char manifest[DIGEST_TEXT_SIZE];
+
+	if (connection_may_log(c))
+		log_info("image opened peer=%s image=%s manifest=%s", c->peer, reference,
+			 digest_text(&h->image->digest, manifest));
+}
+
 static int take_open(struct connection *c, const struct wire_header *h, const uint8_t *p, struct err *e)
 {
 	char text[WIRE_MAX_REFERENCE + 1];
@@ -210,6 +220,7 @@ static int take_open(struct connection *c, const struct wire_header *h, const ui
 		handle_release(&handle);
 	} else if (i < WIRE_MAX_HANDLES) {
 		c->handles[c->n_handles++] = handle;
+		log_opened(c, &handle, text);
 	} else {
 		handle_release(&handle);
 		return answer_failure(c, h, WIRE_BUSY, "too many images are open");

@@ -25,6 +25,8 @@
 struct file_chunks {
 	char *socket;
 	uint32_t vsock_port;
+	char **hybrid_sockets;
+	unsigned n_hybrid_sockets;
 	uint64_t cache_max_bytes;
 };
 
@@ -51,6 +53,9 @@ static const cyaml_schema_value_t text_entry = {CYAML_VALUE_STRING(CYAML_FLAG_PO
 static const cyaml_schema_field_t chunks_fields[] = {
 	OPTIONAL_TEXT("socket", struct file_chunks, socket),
 	OPTIONAL_NUMBER("vsock_port", struct file_chunks, vsock_port),
+	CYAML_FIELD_SEQUENCE_COUNT("hybrid_sockets", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
+				   struct file_chunks, hybrid_sockets, n_hybrid_sockets, &text_entry, 0,
+				   MAX_ENTRIES),
 	OPTIONAL_NUMBER("cache_max_bytes", struct file_chunks, cache_max_bytes), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t registry_fields[] = {
@@ -148,11 +153,30 @@ static void take(char **to, char **from)
 	}
 }
 
+static void free_list(char **list, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		free(list[i]);
+	free(list);
+}
+
+/* libcyaml does not tell an empty list from one that is not there. */
 static void take_list(char ***to, unsigned *n_to, char ***from, unsigned *n_from)
 {
+	if (!*from)
+		return;
+	free_list(*to, *n_to);
 	*to = take_ptr(*from);
 	*n_to = *n_from;
 	*n_from = 0;
+}
+
+/* The word "none" stands for an empty list. */
+static void take_hybrid_sockets(struct config *c, struct file_chunks *f)
+{
+	take_list(&c->hybrid_sockets, &c->n_hybrid_sockets, &f->hybrid_sockets, &f->n_hybrid_sockets);
+	if (c->n_hybrid_sockets == 1 && strcmp(c->hybrid_sockets[0], "none") == 0)
+		free(c->hybrid_sockets[--c->n_hybrid_sockets]);
 }
 
 static void take_file(struct config *c, struct file *f)
@@ -162,6 +186,7 @@ static void take_file(struct config *c, struct file *f)
 	if (f->chunks) {
 		take(&c->chunk_socket, &f->chunks->socket);
 		c->vsock_port = f->chunks->vsock_port;
+		take_hybrid_sockets(c, f->chunks);
 		if (f->chunks->cache_max_bytes)
 			c->cache_max_bytes = f->chunks->cache_max_bytes;
 	}
@@ -198,6 +223,28 @@ int config_set(char **field, const char *value)
 	return 0;
 }
 
+/* Where Kata Containers has the sockets of Cloud Hypervisor, Firecracker and Dragonball: its Go runtime below
+ * /run/vc, its Rust runtime below /run/kata. */
+static const char *const kata_sockets[] = {
+	"/run/vc/vm/*/clh.sock",
+	"/run/vc/firecracker/*/root/kata.hvsock",
+	"/run/kata/*/root/ch-vm.sock",
+	"/run/kata/*/root/kata.hvsock",
+};
+#define N_KATA_SOCKETS (sizeof(kata_sockets) / sizeof(kata_sockets[0]))
+
+static int set_hybrid_sockets(struct config *c)
+{
+	c->hybrid_sockets = calloc(N_KATA_SOCKETS, sizeof(*c->hybrid_sockets));
+	if (!c->hybrid_sockets)
+		return -ENOMEM;
+	for (; c->n_hybrid_sockets < N_KATA_SOCKETS; c->n_hybrid_sockets++)
+		if (config_set(&c->hybrid_sockets[c->n_hybrid_sockets], kata_sockets[c->n_hybrid_sockets]) <
+		    0)
+			return -ENOMEM;
+	return 0;
+}
+
 static int set_defaults(struct config *c)
 {
 	int r = config_set(&c->address, "/run/cocoon/snapshotter.sock");
@@ -208,6 +255,8 @@ static int set_defaults(struct config *c)
 		r = config_set(&c->local.guestfs, "cocoon-guestfs");
 	if (r == 0)
 		r = config_set(&c->local.front, "auto");
+	if (r == 0)
+		r = set_hybrid_sockets(c);
 	c->cache_max_bytes = DEFAULT_CACHE;
 	c->local.timeout_seconds = 60;
 	return r;
@@ -223,6 +272,10 @@ static int check(const struct config *c, const char *path, struct err *e)
 	if (c->chunk_socket && *c->chunk_socket != '/')
 		return err_set(e, -EINVAL, "%s: chunks.socket %.256s is not an absolute path", path,
 			       c->chunk_socket);
+	for (unsigned i = 0; i < c->n_hybrid_sockets; i++)
+		if (c->hybrid_sockets[i][0] != '/')
+			return err_set(e, -EINVAL, "%s: chunks.hybrid_sockets %.256s is not an absolute path",
+				       path, c->hybrid_sockets[i]);
 	for (size_t i = 0; i < sizeof(fronts) / sizeof(fronts[0]); i++)
 		known = known || strcmp(c->local.front, fronts[i]) == 0;
 	if (!known)
@@ -271,13 +324,6 @@ int config_complete(struct config *c)
 	return 0;
 }
 
-static void free_list(char **list, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++)
-		free(list[i]);
-	free(list);
-}
-
 void config_deinit(struct config *c)
 {
 	free(c->address);
@@ -285,6 +331,7 @@ void config_deinit(struct config *c)
 	free(c->chunk_socket);
 	free(c->registry.ca_file);
 	free(c->registry.docker_config);
+	free_list(c->hybrid_sockets, c->n_hybrid_sockets);
 	free_list(c->registry.plain_http, c->registry.n_plain_http);
 	free_list(c->registry.allowed, c->registry.n_allowed);
 	free(c->local.guestfs);

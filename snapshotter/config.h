@@ -29,8 +29,10 @@ struct config_local {
 /* Strings are owned by the struct; those with a default are never NULL. */
 struct config {
 	char *address, *root;
-	char *chunk_socket;  /* never NULL after config_complete() */
-	uint32_t vsock_port; /* 0: no vsock */
+	char *chunk_socket;    /* never NULL after config_complete() */
+	uint32_t vsock_port;   /* 0: no vsock */
+	char **hybrid_sockets; /* patterns, see chunkstore/hybrid_sockets.h; owned */
+	unsigned n_hybrid_sockets;
 	uint64_t cache_max_bytes;
 	struct config_registry registry;
 	struct config_local local;

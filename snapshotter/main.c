@@ -3,9 +3,11 @@
  * of starting is the order of dependency, stopping is the reverse; images that are mounted stay mounted. */
 #include "chunkstore/chunk_server.h"
 #include "chunkstore/chunkstore.h"
+#include "chunkstore/hybrid_sockets.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/base/log.h"
+#include "proto/wire/wire.h"
 #include "snapshotter/config.h"
 #include "snapshotter/local_road.h"
 #include "snapshotter/metrics.h"
@@ -57,6 +59,7 @@ struct daemon {
 	char *chunk_address; /* unix:PATH, as guests take it */
 	struct chunkstore *store;
 	struct chunk_server *chunks;
+	struct hybrid_sockets *hybrid;
 	struct local_road *road;
 	struct sealed_finder *sealed;
 	struct snapshots *snapshots;
@@ -180,6 +183,17 @@ static int start_store(struct daemon *d, struct err *e)
 	return r < 0 ? r : chunk_server_start(&d->chunks, &server, d->store, e);
 }
 
+static int start_hybrid(struct daemon *d, struct err *e)
+{
+	const struct hybrid_sockets_config hybrid = {
+		.patterns = (const char *const *)d->config.hybrid_sockets,
+		.n_patterns = d->config.n_hybrid_sockets,
+		.port = WIRE_DEFAULT_PORT,
+	};
+
+	return hybrid.n_patterns == 0 ? 0 : hybrid_sockets_start(&d->hybrid, &hybrid, d->chunks, e);
+}
+
 static int start_road(struct daemon *d, struct err *e)
 {
 	const struct config *c = &d->config;
@@ -233,6 +247,8 @@ static int start(struct daemon *d, struct err *e)
 	if (r == 0)
 		r = start_store(d, e);
 	if (r == 0)
+		r = start_hybrid(d, e);
+	if (r == 0)
 		r = start_road(d, e);
 	if (r == 0)
 		r = snapshots_open(&d->snapshots, d->config.root, d->road, d->sealed, e);
@@ -258,6 +274,7 @@ static void stop(struct daemon *d)
 	if (d->road)
 		local_road_cancel(d->road); /* what is mounted ahead has nobody to wait for it */
 	local_road_close(d->road);
+	hybrid_sockets_stop(d->hybrid);
 	chunk_server_stop(d->chunks);
 	chunkstore_close(d->store);
 	metrics_free(d->metrics);

@@ -126,7 +126,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size == 0)
 		return 0;
 	fuzz_assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
-	if (chunk_server_adopt(server, pair[0]) == 0)
+	if (chunk_server_adopt(server, pair[0], "test") == 0)
 		converse(pair[1], data, size);
 	(void)close(pair[1]);
 	return 0;

@@ -68,7 +68,7 @@ static void join_server(void)
 	int pair[2];
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	cr_assert_eq(chunk_server_adopt(server, pair[0]), 0);
+	cr_assert_eq(chunk_server_adopt(server, pair[0], "test"), 0);
 	if (guest >= 0)
 		(void)close(guest);
 	guest = pair[1];
@@ -496,7 +496,7 @@ Test(chunk_server, holds_a_thousand_connections_to_its_limit)
 
 		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 		fds[i] = pair[1];
-		refused += chunk_server_adopt(server, pair[0]) == -EBUSY;
+		refused += chunk_server_adopt(server, pair[0], "test") == -EBUSY;
 	}
 	cr_assert_eq(refused, 950);
 	for (int i = 0; i < 1000; i++)
@@ -586,7 +586,7 @@ static void *one_guest(void *arg)
 	bool ok = true;
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	cr_assert_eq(chunk_server_adopt(server, pair[0]), 0);
+	cr_assert_eq(chunk_server_adopt(server, pair[0], "test"), 0);
 	buf_init(&b, 1 << 20);
 	for (unsigned id = 1; ok && id < 60; id++) {
 		struct wire_header h = {.id = id,

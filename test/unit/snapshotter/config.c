@@ -31,12 +31,26 @@ Test(config, has_defaults)
 	cr_assert_str_eq(c.root, "/var/lib/cocoon");
 	cr_assert_str_eq(c.chunk_socket, "/run/cocoon/chunks.sock");
 	cr_assert_eq(c.vsock_port, 0);
+	cr_assert_eq(c.n_hybrid_sockets, 4);
+	cr_assert_str_eq(c.hybrid_sockets[0], "/run/vc/vm/*/clh.sock");
 	cr_assert_eq(c.cache_max_bytes, 20ull << 30);
 	cr_assert_str_eq(c.local.guestfs, "cocoon-guestfs");
 	cr_assert_str_eq(c.local.front, "auto");
 	cr_assert_eq(c.local.timeout_seconds, 60);
 	cr_assert_null(c.metrics);
 	config_deinit(&c);
+}
+
+Test(config, hybrid_sockets_can_be_none)
+{
+	struct config c;
+	struct err e = {""};
+
+	cr_assert_eq(load("chunks:\n  hybrid_sockets: [ none ]\n", &c, &e), 0, "%s", e.text);
+	cr_assert_eq(c.n_hybrid_sockets, 0);
+	config_deinit(&c);
+	cr_assert_eq(load("chunks:\n  hybrid_sockets: [ \"v\" ]\n", &c, &e), -EINVAL);
+	cr_assert_not_null(strstr(e.text, "absolute"));
 }
 
 Test(config, another_root_has_its_own_chunk_socket)
@@ -53,7 +67,7 @@ Test(config, reads_every_field)
 {
 	static const char text[] =
 		"address: /a\nroot: /r\n"
-		"chunks:\n  socket: /c\n  vsock_port: 7681\n  cache_max_bytes: 1000\n"
+		"chunks:\n  socket: /c\n  vsock_port: 7681\n  hybrid_sockets: [ \"/v/*\" ]\n  cache_max_bytes: 1000\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
 		"  allowed: [ \"h:1\" ]\n"
 		"local:\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  cache_bytes: 5\n"
@@ -67,6 +81,8 @@ Test(config, reads_every_field)
 	cr_assert_str_eq(c.root, "/r");
 	cr_assert_str_eq(c.chunk_socket, "/c");
 	cr_assert_eq(c.vsock_port, 7681);
+	cr_assert_eq(c.n_hybrid_sockets, 1);
+	cr_assert_str_eq(c.hybrid_sockets[0], "/v/*");
 	cr_assert_eq(c.cache_max_bytes, 1000);
 	cr_assert_str_eq(c.registry.ca_file, "/ca");
 	cr_assert_str_eq(c.registry.docker_config, "/d");
