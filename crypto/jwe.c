@@ -6,13 +6,12 @@
 #include "crypto/jwa.h"
 #include "proto/base/base64.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/json.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <openssl/ec.h>
 #include <string.h>
 
-DEFINE_CLEANUP(json, json_t *, json_decref)
 DEFINE_CLEANUP(aead, struct aead *, aead_free)
 DEFINE_CLEANUP(pkey, EVP_PKEY *, EVP_PKEY_free)
 
@@ -300,6 +299,13 @@ static int content_take(struct content *c, const json_t *j, struct err *e)
 	return buf_failed(&c->aad) ? -ENOMEM : 0;
 }
 
+static int parse(json_t **out, const void *text, size_t n, const char *what, struct err *e)
+{
+	int r = json_object_parse(out, text, n, JWE_MAX_SIZE, what, e);
+
+	return r < 0 && r != -ENOMEM ? -EINVAL : r;
+}
+
 /* The protected header, which is JSON inside base64url; NULL and 0 when there is none. */
 static int take_protected(json_t **out, const json_t *j, struct err *e)
 {
@@ -307,11 +313,9 @@ static int take_protected(json_t **out, const json_t *j, struct err *e)
 
 	if (!json_object_get(j, "protected"))
 		return 0;
-	if (take_member(&text, j, "protected") == 0)
-		*out = json_loadb((const char *)text.data, text.size, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(*out))
-		return err_set(e, -EINVAL, "JWE: protected is not a JSON object in base64url");
-	return 0;
+	if (take_member(&text, j, "protected") < 0)
+		return err_set(e, -EINVAL, "JWE: protected is not in base64url");
+	return parse(out, text.data, text.size, "JWE: protected", e);
 }
 
 static int try_recipients(struct buf *plain, const struct content *c, const json_t *j,
@@ -346,12 +350,12 @@ int jwe_open(struct buf *plain, const char *json, size_t n, EVP_PKEY *key, struc
 		.iv = {.max = AEAD_NONCE_SIZE},
 		.aad = {.max = JWE_MAX_SIZE},
 	};
-	freed(json) json_t *j = NULL, *protected = NULL;
+	cleanup_json json_t *j = NULL, *protected = NULL;
 	int r;
 
-	j = json_loadb(json, n, JSON_REJECT_DUPLICATES, NULL);
-	if (!json_is_object(j))
-		return err_set(e, -EINVAL, "JWE: not a JSON object");
+	r = parse(&j, json, n, "JWE", e);
+	if (r < 0)
+		return r;
 	r = content_take(&c, j, e);
 	if (r == 0)
 		r = take_protected(&protected, j, e);

@@ -3,14 +3,11 @@
  * memory. */
 #include "crypto/private_options.h"
 #include "proto/base/base64.h"
-#include "proto/base/cleanup.h"
+#include "proto/base/json.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <string.h>
-
-DEFINE_CLEANUP(json, json_t *, json_decref)
 
 void private_options_encode(struct buf *to, const struct secret *image_key, const struct digest *descriptor)
 {
@@ -62,12 +59,15 @@ static char *symkey_value(char *text, size_t size, size_t *n)
 static bool options_fit(const char *text, size_t size, const char *blank, size_t n,
 			const struct digest *descriptor)
 {
-	__attribute__((cleanup(cleanup_json))) json_t *j =
-		json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
-	const json_t *symkey = json_object_get(j, "symkey");
-	const char *digest = json_string_value(json_object_get(j, "digest"));
+	cleanup_json json_t *j = NULL;
+	const json_t *symkey;
+	const char *digest;
 	struct digest d;
 
+	if (json_object_parse(&j, text, size, size, "options", NULL) < 0)
+		return false;
+	symkey = json_object_get(j, "symkey");
+	digest = json_string_value(json_object_get(j, "digest"));
 	if (!json_is_string(symkey) || json_string_length(symkey) != n ||
 	    memcmp(json_string_value(symkey), blank, n) != 0)
 		return false;
