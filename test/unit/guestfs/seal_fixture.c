@@ -33,6 +33,7 @@ struct piece { /* an extent whose chunk has no number yet: metadata and data are
 struct sealing {
 	struct sealed *out;
 	const struct seal_options *o;
+	struct seal_secrets secrets;
 	uint8_t prk_domain[32], prk_meta[32], prk_image[32];
 	struct blob meta_area; /* sealed metadata chunks, offsets from meta_offset */
 	struct entry *meta, *data;
@@ -381,11 +382,10 @@ static struct blob descriptor(struct sealing *s, size_t image_size, const uint8_
 static void root_salt(const struct sealing *s, const struct blob *m, uint8_t salt[32])
 {
 	struct blob rest = {0};
-	uint8_t fresh[32], digest[32];
+	uint8_t digest[32];
 
-	must(RAND_bytes(fresh, 32) == 1);
 	hash(digest, m->data, m->size);
-	put(&rest, fresh, 32);
+	put(&rest, s->secrets.salt, 32);
 	put(&rest, digest, 32);
 	expand(salt, s->prk_image, "cocoon/1 salt", &rest);
 	free(rest.data);
@@ -501,7 +501,6 @@ void seal(struct sealed *out, const uint8_t *image, size_t size, const struct se
 {
 	struct seal_options o = *options;
 	struct sealing s = {.out = out, .o = &o};
-	uint8_t domain[32], meta[32];
 
 	o.max_chunk_size = o.max_chunk_size ? o.max_chunk_size : 1 << 20;
 	o.cut = o.cut ? o.cut : 64 << 10;
@@ -510,9 +509,13 @@ void seal(struct sealed *out, const uint8_t *image, size_t size, const struct se
 	o.config = o.config ? o.config : "{}";
 	*out = (struct sealed){.n_blobs = (o.n_data_blobs ? o.n_data_blobs : 1) + 1};
 	must(size % 4096 == 0 && o.meta_size < size && o.n_data_blobs < 127);
-	must(RAND_bytes(out->image_key, 32) == 1 && RAND_bytes(domain, 32) == 1 && RAND_bytes(meta, 32) == 1);
-	extract(s.prk_domain, "cocoon/1 domain", domain);
-	extract(s.prk_meta, "cocoon/1 meta", meta);
+	if (o.secrets)
+		s.secrets = *o.secrets;
+	else
+		must(RAND_bytes((uint8_t *)&s.secrets, sizeof(s.secrets)) == 1);
+	memcpy(out->image_key, s.secrets.image_key, 32);
+	extract(s.prk_domain, "cocoon/1 domain", s.secrets.domain);
+	extract(s.prk_meta, "cocoon/1 meta", s.secrets.meta);
 	extract(s.prk_image, "cocoon/1 image", out->image_key);
 	s.meta = calloc(1, sizeof(*s.meta)); /* the root's place */
 	s.n_meta = 1;

@@ -22,7 +22,13 @@ struct sealed {
 	uint32_t n_chunks, n_meta_chunks;
 };
 
+/* All that is random in an image: the same secrets and the same bytes give the same image. */
+struct seal_secrets {
+	uint8_t image_key[32], domain[32], meta[32], salt[32];
+};
+
 struct seal_options {
+	const struct seal_secrets *secrets; /* NULL: fresh ones */
 	uint32_t max_chunk_size; /* 0: 1 MiB */
 	uint32_t cut;		 /* plaintext of every chunk but the last: a multiple of 4096. 0: 64 KiB */
 	uint32_t meta_size;    /* the image's first bytes, sealed as metadata: a multiple of 4096; 0: 4096 */

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A guest at a host of the test's: the real source over the wire, but between two attempts nobody pauses. */
+#ifndef COCOON_TEST_GUEST_H
+#define COCOON_TEST_GUEST_H
+
+#include "guestfs/source.h"
+
+/* The image `test/image:1` of the host at unix socket `path`. Aborts on failure. */
+struct source *guest_source(const char *path);
+
+#endif
