@@ -12,6 +12,14 @@ struct deadline {
 	struct timespec at;
 };
 
+static inline uint64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
 static inline struct deadline deadline_after(unsigned int ms)
 {
 	struct deadline d;

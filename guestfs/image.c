@@ -313,4 +313,6 @@ void image_stats(const struct image *i, struct image_stats *out)
 		.chunks = atomic_load_explicit(&i->chunks, memory_order_relaxed),
 		.failures = atomic_load_explicit(&i->failures, memory_order_relaxed),
 	};
+	if (i->source->ops->stats)
+		i->source->ops->stats(i->source, &out->source);
 }

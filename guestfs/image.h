@@ -79,6 +79,7 @@ struct image_stats {
 	uint64_t plain_bytes;  /* plaintext returned */
 	uint64_t chunks;       /* opened */
 	uint64_t failures;
+	struct source_stats source;
 };
 void image_stats(const struct image *i, struct image_stats *out);
 

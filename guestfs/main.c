@@ -42,8 +42,10 @@ static int block_signals(struct err *e)
 
 static int open_image(struct image **out, struct options *o, struct err *e)
 {
-	struct source_wire_options source_options = {
-		.address = o->host, .reference = &o->image, .timeout_ms = o->timeout_ms};
+	struct source_wire_options source_options = {.address = o->host,
+						     .reference = &o->image,
+						     .timeout_ms = o->timeout_ms,
+						     .wait_ms = o->wait_ms};
 	struct image_options options = {
 		.cache_bytes = o->cache_bytes,
 		.want_manifest = o->image.has_digest ? &o->image.digest : NULL,
@@ -77,9 +79,11 @@ static void log_stats(const struct image *i)
 	struct image_stats s;
 
 	image_stats(i, &s);
-	log_info("stats stored_bytes=%llu plain_bytes=%llu chunks=%llu failures=%llu",
+	log_info("stats stored_bytes=%llu plain_bytes=%llu chunks=%llu failures=%llu reconnects=%llu "
+		 "timeouts=%llu",
 		 (unsigned long long)s.stored_bytes, (unsigned long long)s.plain_bytes,
-		 (unsigned long long)s.chunks, (unsigned long long)s.failures);
+		 (unsigned long long)s.chunks, (unsigned long long)s.failures,
+		 (unsigned long long)s.source.reconnects, (unsigned long long)s.source.timeouts);
 }
 
 /* Wait for a signal or the mount's end; 0 for the latter, and for nothing within timeout_ms. */

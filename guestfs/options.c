@@ -39,6 +39,7 @@ static const char help[] =
 	"                      device, tree: served by this program, which needs no EROFS and no root\n"
 	"  --cache-size BYTES  plaintext kept in memory at most (32M); K, M and G may follow\n"
 	"  --timeout SECONDS   how long a read may wait for the host before it fails (30)\n"
+	"  --wait SECONDS      how long the mount may wait for a host that is not there (0)\n"
 	"  --nosuid, --nodev, --noexec\n"
 	"                      as in mount(8); by default the image is like an unpacked one\n"
 	"  --foreground        stay in the foreground and log to standard error\n"
@@ -69,15 +70,16 @@ static int parse_size(size_t *out, const char *text, struct err *e)
 	return 0;
 }
 
-static int parse_timeout(unsigned int *ms, const char *text, struct err *e)
+static int parse_seconds(unsigned int *ms, const char *name, unsigned int least, const char *text,
+			 struct err *e)
 {
 	char *end;
 	unsigned long v;
 
 	errno = 0;
 	v = strtoul(text, &end, 10);
-	if (errno || *end || end == text || text[0] == '-' || v == 0 || v > 86400)
-		return err_set(e, -EINVAL, "timeout \"%s\": expected 1 to 86400 seconds", text);
+	if (errno || *end || end == text || text[0] == '-' || v < least || v > 86400)
+		return err_set(e, -EINVAL, "%s \"%s\": expected %u to 86400 seconds", name, text, least);
 	*ms = (unsigned int)v * 1000;
 	return 0;
 }
@@ -131,7 +133,9 @@ static int set_value(struct options *o, const char *name, const char *value, str
 	if (strcmp(name, "cache-size") == 0)
 		return parse_size(&o->cache_bytes, value, e);
 	if (strcmp(name, "timeout") == 0)
-		return parse_timeout(&o->timeout_ms, value, e);
+		return parse_seconds(&o->timeout_ms, name, 1, value, e);
+	if (strcmp(name, "wait") == 0)
+		return parse_seconds(&o->wait_ms, name, 0, value, e);
 	if (strcmp(name, "log-level") == 0)
 		return log_level_parse(&o->log_level, value) < 0
 			       ? err_set(e, -EINVAL, "log level \"%s\": expected error, warn, info or debug",
@@ -251,21 +255,14 @@ static int parse_helper(struct options *o, int argc, char **argv, struct err *e)
 static int parse_command(struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option names[] = {
-		{"key", required_argument, NULL, 'v'},
-		{"host", required_argument, NULL, 'v'},
-		{"digest", required_argument, NULL, 'v'},
-		{"policy", required_argument, NULL, 'v'},
-		{"front", required_argument, NULL, 'v'},
-		{"cache-size", required_argument, NULL, 'v'},
-		{"timeout", required_argument, NULL, 'v'},
-		{"log-level", required_argument, NULL, 'v'},
-		{"nosuid", no_argument, NULL, 'f'},
-		{"nodev", no_argument, NULL, 'f'},
-		{"noexec", no_argument, NULL, 'f'},
-		{"foreground", no_argument, NULL, 'f'},
-		{"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},
-		{NULL, 0, NULL, 0},
+		{"key", required_argument, NULL, 'v'},	     {"host", required_argument, NULL, 'v'},
+		{"digest", required_argument, NULL, 'v'},    {"policy", required_argument, NULL, 'v'},
+		{"front", required_argument, NULL, 'v'},     {"cache-size", required_argument, NULL, 'v'},
+		{"timeout", required_argument, NULL, 'v'},   {"wait", required_argument, NULL, 'v'},
+		{"log-level", required_argument, NULL, 'v'}, {"nosuid", no_argument, NULL, 'f'},
+		{"nodev", no_argument, NULL, 'f'},	     {"noexec", no_argument, NULL, 'f'},
+		{"foreground", no_argument, NULL, 'f'},	     {"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},	     {NULL, 0, NULL, 0},
 	};
 	int c, which, r = 0;
 

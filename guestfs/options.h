@@ -27,7 +27,7 @@ struct options {
 	bool has_policy;
 	struct policy policy; /* owned */
 	size_t cache_bytes;   /* 0: the reader's default */
-	unsigned int timeout_ms;
+	unsigned int timeout_ms, wait_ms;
 	bool foreground;
 	enum log_level log_level;
 };

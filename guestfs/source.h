@@ -26,6 +26,11 @@ struct chunk_place {
  * call) or `error` < 0 with stored NULL. Called from any thread, once for each place. */
 typedef void chunk_arrival(void *arg, size_t i, const uint8_t *stored, int error);
 
+struct source_stats {
+	uint64_t reconnects; /* connections made after the first */
+	uint64_t timeouts;   /* requests without an answer in time */
+};
+
 struct source_ops {
 	/* The manifest (at most MAX_MANIFEST_SIZE, appended to `manifest`) and the descriptor of the image
 	 * that this source was opened for. */
@@ -42,7 +47,8 @@ struct source_ops {
 	/* From now on every call fails, also those under way, within a second or so: nobody needs them. NULL
 	 * when calls end by themselves soon enough. */
 	void (*stop)(struct source *s);
-	void (*close)(struct source *s); /* no call is running */
+	void (*stats)(struct source *s, struct source_stats *out); /* NULL: it counts nothing */
+	void (*close)(struct source *s);			   /* no call is running */
 };
 
 struct source {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The wire as a source: asks, and asks again on a new connection when one breaks, until the deadline. Nothing
- * here judges the bytes. */
+ * The wire as a source: asks, and asks again as long as the session has patience. Nothing here judges the
+ * bytes. */
 #include "guestfs/source_wire.h"
+#include "guestfs/failed_chunks.h"
 #include "guestfs/wire_session.h"
 #include "proto/base/cleanup.h"
 
@@ -12,11 +13,17 @@
 struct source_wire {
 	struct source source;
 	struct wire_session session;
+	struct failed_chunks failed;
 };
+
+static struct source_wire *wire_of(struct source *source)
+{
+	return (struct source_wire *)source;
+}
 
 static struct wire_session *session_of(struct source *source)
 {
-	return &((struct source_wire *)source)->session;
+	return &wire_of(source)->session;
 }
 
 static int wire_source_open(struct source *source, struct buf *manifest,
@@ -39,46 +46,45 @@ static int accept_bytes(struct single *s, const uint8_t *payload, size_t size, s
 }
 
 static int read_index_once(struct wire_session *w, void *to, uint32_t n, uint64_t offset,
-			   const struct deadline *deadline, struct err *e)
+			   struct patience *patience, struct err *e)
 {
-	struct single s = {.accept = accept_bytes, .w = w, .to = to, .n = n};
+	struct single s = {.accept = accept_bytes, .w = w, .patience = patience, .to = to, .n = n};
+	struct wire_call call = {.type = WIRE_INDEX, .n_answers = 1, .answer = single_answer, .arg = &s};
 	struct wire_connection *c;
 	cleanup_buf struct buf payload;
 	uint32_t handle;
-	int r = wire_session_connection(w, &c, &handle, deadline, e);
+	int r = wire_session_connection(w, &c, &handle, patience, e);
 
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
-	if (r != 0)
+	if (r < 0)
 		return r;
 	wire_index_encode(&payload, &(struct wire_index){.handle = handle, .length = n, .offset = offset});
-	r = wire_call(c,
-		      &(struct wire_call){.type = WIRE_INDEX,
-					  .payload = &payload,
-					  .n_answers = 1,
-					  .max_payload = n > FAILURE_MAX_PAYLOAD ? n : FAILURE_MAX_PAYLOAD,
-					  .answer = single_answer,
-					  .arg = &s},
-		      deadline, e);
+	call.payload = &payload;
+	call.max_payload = n > FAILURE_MAX_PAYLOAD ? n : FAILURE_MAX_PAYLOAD;
+	r = buf_failed(&payload) ? err_set(e, -ENOMEM, "out of memory")
+				 : wire_session_call(w, c, &call, patience, e);
 	wire_connection_unref(c);
-	return r < 0 ? call_result(w, r) : s.result;
+	return r == 0 ? s.result : r;
 }
 
 static int wire_source_read_index(struct source *source, void *to, size_t n, uint64_t offset, struct err *e)
 {
 	struct wire_session *w = session_of(source);
-	struct deadline deadline = wire_session_deadline(w);
-	unsigned int backoff = BACKOFF_FIRST_MS;
+	struct patience patience = wire_session_patience(w);
+	bool waited = false;
 	uint8_t *p = to;
 
 	while (n > 0) {
 		uint32_t part = n < WIRE_MAX_INDEX_READ ? (uint32_t)n : WIRE_MAX_INDEX_READ;
-		int r = read_index_once(w, p, part, offset, &deadline, e);
+		int r = read_index_once(w, p, part, offset, &patience, e);
 
-		if (r == TRY_AGAIN && back_off(&backoff, &deadline))
-			continue;
-		if (r == TRY_AGAIN)
-			r = -ETIMEDOUT;
-		wire_session_note(w, r);
+		if (r == TRY_AGAIN) {
+			r = wire_session_back_off(w, &patience, e);
+			part = 0;
+			waited = true;
+		} else if (r == 0 && waited) {
+			wire_session_upstream_back(w);
+		}
 		if (r < 0)
 			return r;
 		p += part;
@@ -88,8 +94,12 @@ static int wire_source_read_index(struct source *source, void *to, size_t n, uin
 	return 0;
 }
 
-/* One read_chunks(): `pending` are the indices of places that nobody has told about yet, by chunk number. */
+/* One read_chunks(): `pending` are the indices of places that are asked for and nobody has told about yet, by
+ * chunk number. */
 struct chunks {
+	struct source_wire *wire;
+	struct patience patience;
+	uint64_t began_ms;
 	const struct chunk_place *places;
 	chunk_arrival *arrival;
 	void *arg;
@@ -97,6 +107,7 @@ struct chunks {
 	uint16_t pending[WIRE_MAX_CHUNKS];
 	bool asked[WIRE_MAX_CHUNKS];   /* of `pending`: in this request, not answered */
 	bool settled[WIRE_MAX_CHUNKS]; /* of `pending`: the arrival was called */
+	bool waited[WIRE_MAX_CHUNKS];  /* of `places`: the host has said that it may come later */
 };
 
 static int by_number(const void *a, const void *b, void *arg)
@@ -126,8 +137,20 @@ static int find_asked(struct chunks *q, uint32_t number, size_t *out, struct err
 	return 0;
 }
 
+static void remember(struct chunks *q, uint32_t number, int error)
+{
+	failed_chunks_add(&q->wire->failed, number, error, q->began_ms, monotonic_ms());
+}
+
+/* A failure of this chunk's own is remembered. */
 static void settle(struct chunks *q, size_t k, const uint8_t *stored, int error)
 {
+	uint32_t number = q->places[q->pending[k]].number;
+
+	if (stored && (failed_chunks_drop(&q->wire->failed, number) || q->waited[q->pending[k]]))
+		wire_session_upstream_back(&q->wire->session);
+	if (error == -EREMOTEIO)
+		remember(q, number, error);
 	q->settled[k] = true;
 	q->arrival(q->arg, q->pending[k], stored, error);
 }
@@ -154,10 +177,14 @@ static int chunk_answer(void *arg, enum wire_status status, const uint8_t *paylo
 	if (r < 0)
 		return r;
 	q->asked[k] = false;
+	wire_session_heard(&q->wire->session);
 	if (status != WIRE_OK) {
-		r = err_set(e, status_result(status), "the host says: %s", failure.words);
-		if (r < 0) /* otherwise it stays pending */
+		r = err_set(e, wire_session_status(&q->wire->session, status, &q->patience),
+			    "the host says: %s", failure.words);
+		if (r < 0)
 			settle(q, k, NULL, r);
+		else
+			q->waited[q->pending[k]] = true; /* and stays pending */
 	} else if (stored_size != q->places[q->pending[k]].entry.stored_size) {
 		settle(q, k, NULL, -EBADMSG);
 	} else {
@@ -192,24 +219,25 @@ static size_t ask(struct chunks *q, struct wire_chunks *request, size_t *max_pay
 	return k;
 }
 
-static int read_chunks_once(struct wire_session *w, struct chunks *q, bool ahead,
-			    const struct deadline *deadline, struct err *e)
+static int read_chunks_once(struct chunks *q, bool ahead, struct err *e)
 {
+	struct wire_session *w = &q->wire->session;
 	struct wire_chunks request = {.ahead = ahead};
 	struct wire_call call = {.type = WIRE_CHUNKS, .answer = chunk_answer, .arg = q};
 	struct wire_connection *c;
 	cleanup_buf struct buf payload;
-	int r = wire_session_connection(w, &c, &request.handle, deadline, e);
+	int r = wire_session_connection(w, &c, &request.handle, &q->patience, e);
 
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
-	if (r != 0)
+	if (r < 0)
 		return r;
 	call.n_answers = ask(q, &request, &call.max_payload);
 	call.payload = &payload;
 	wire_chunks_encode(&payload, &request);
-	r = buf_failed(&payload) ? err_set(e, -ENOMEM, "out of memory") : wire_call(c, &call, deadline, e);
+	r = buf_failed(&payload) ? err_set(e, -ENOMEM, "out of memory")
+				 : wire_session_call(w, c, &call, &q->patience, e);
 	wire_connection_unref(c);
-	return call_result(w, r);
+	return r;
 }
 
 /* Forget what is settled. */
@@ -224,35 +252,76 @@ static void compact(struct chunks *q)
 	memset(q->settled, 0, sizeof(q->settled));
 }
 
+/* Until nothing is pending or patience ends. */
+static int read_pending(struct chunks *q, bool ahead, struct err *e)
+{
+	int r = 0;
+
+	qsort_r(q->pending, q->n_pending, sizeof(q->pending[0]), by_number, q);
+	while (q->n_pending > 0 && r >= 0) {
+		size_t before = q->n_pending;
+
+		r = read_chunks_once(q, ahead, e);
+		compact(q);
+		if (q->n_pending < before)
+			q->patience.backoff_ms = BACKOFF_FIRST_MS;
+		else if (r >= 0)
+			r = wire_session_back_off(&q->wire->session, &q->patience, e);
+	}
+	return q->n_pending > 0 ? r : 0;
+}
+
+/* What is pending failed with `error`, an answer that did not come although the host is there,
+ * or one that broke the rules, is the chunk's own failure. So is another failure of a chunk that has failed
+ * before. */
+static void remember_pending(struct chunks *q, int error, bool before)
+{
+	if (error == -ESHUTDOWN || error == -ENOMEM)
+		return;
+	if (!before && error != -EPROTO && (error != -ETIMEDOUT || wire_session_is_lost(&q->wire->session)))
+		return;
+	for (size_t k = 0; k < q->n_pending; k++)
+		remember(q, q->places[q->pending[k]].number, error);
+}
+
+/* Everything that is left fails for the same reason. */
+static void settle_pending(struct chunks *q, int error)
+{
+	for (size_t k = 0; k < q->n_pending; k++)
+		q->arrival(q->arg, q->pending[k], NULL, error);
+	q->n_pending = 0;
+}
+
+/* Chunks that failed lately are asked for after all others: these must not wait for an answer that may not
+ * come. */
 static int wire_source_read_chunks(struct source *source, const struct chunk_place *places, size_t n,
 				   bool ahead, chunk_arrival *arrival, void *arg, struct err *e)
 {
-	struct wire_session *w = session_of(source);
-	struct deadline deadline = wire_session_deadline(w);
-	struct chunks q = {.places = places, .arrival = arrival, .arg = arg, .n_pending = n};
-	unsigned int backoff = BACKOFF_FIRST_MS;
-	int r = 0;
+	struct source_wire *s = wire_of(source);
+	struct chunks q = {.wire = s, .places = places, .arrival = arrival, .arg = arg};
+	uint64_t now_ms = monotonic_ms();
+	int known[WIRE_MAX_CHUNKS];
 
-	for (size_t k = 0; k < n; k++)
-		q.pending[k] = (uint16_t)k;
-	while (q.n_pending > 0 && r >= 0) {
-		size_t before = q.n_pending;
-
-		qsort_r(q.pending, q.n_pending, sizeof(q.pending[0]), by_number, &q);
-		r = read_chunks_once(w, &q, ahead, &deadline, e);
-		compact(&q);
-		if (q.n_pending < before) {
-			backoff = BACKOFF_FIRST_MS;
-			wire_session_note(w, 0);
-		} else if (r >= 0 && !back_off(&backoff, &deadline)) {
-			r = -ETIMEDOUT;
-			wire_session_note(w, r);
-		}
+	for (size_t k = 0; k < n; k++) {
+		known[k] = failed_chunks_look(&s->failed, places[k].number, now_ms);
+		if (known[k] < 0)
+			arrival(arg, k, NULL, known[k]);
 	}
-	if (q.n_pending == n)
-		return r;
-	for (size_t k = 0; k < q.n_pending; k++)
-		arrival(arg, q.pending[k], NULL, r);
+	for (int which = CHUNK_UNKNOWN; which <= CHUNK_ASK_ONCE; which++) {
+		int r;
+
+		for (size_t k = 0; k < n; k++)
+			if (known[k] == which)
+				q.pending[q.n_pending++] = (uint16_t)k;
+		q.patience = which == CHUNK_UNKNOWN ? wire_session_patience(&s->session)
+						    : wire_session_impatience(&s->session);
+		q.began_ms = monotonic_ms();
+		r = read_pending(&q, ahead, e);
+		remember_pending(&q, r, which == CHUNK_ASK_ONCE);
+		if (r < 0 && q.n_pending == n)
+			return r; /* nobody was told */
+		settle_pending(&q, r);
+	}
 	return 0;
 }
 
@@ -266,7 +335,18 @@ static void wire_source_close(struct source *source)
 	struct source_wire *s = (struct source_wire *)source;
 
 	wire_session_deinit(&s->session);
+	failed_chunks_deinit(&s->failed);
 	free(s);
+}
+
+static void wire_source_stats(struct source *source, struct source_stats *out)
+{
+	const struct wire_session *w = session_of(source);
+
+	*out = (struct source_stats){
+		.reconnects = atomic_load_explicit(&w->reconnects, memory_order_relaxed),
+		.timeouts = atomic_load_explicit(&w->timeouts, memory_order_relaxed),
+	};
 }
 
 static const struct source_ops wire_source_ops = {
@@ -274,6 +354,7 @@ static const struct source_ops wire_source_ops = {
 	.read_index = wire_source_read_index,
 	.read_chunks = wire_source_read_chunks,
 	.stop = wire_source_stop,
+	.stats = wire_source_stats,
 	.close = wire_source_close,
 };
 
@@ -287,7 +368,9 @@ int source_wire_new(struct source **out, const struct source_wire_options *optio
 	s->source.ops = &wire_source_ops;
 	s->session.reference = *options->reference;
 	s->session.timeout_ms = options->timeout_ms ? options->timeout_ms : SOURCE_WIRE_TIMEOUT_MS;
+	s->session.wait_ms = options->wait_ms;
 	wire_session_init(&s->session);
+	failed_chunks_init(&s->failed);
 	r = address_parse(&s->session.address, options->address, e);
 	if (r == 0 && options->reference->layout)
 		r = err_set(e, -EINVAL, "a host is asked for images of a registry, not for oci:DIR");

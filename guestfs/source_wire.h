@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A source over the wire to a host (proto/WIRE.md). One connection carries the requests of all threads; when
  * it breaks it is made again with back-off, and the image is opened again by the digest of the manifest that
- * came first, so that a host cannot change it under a mount. Every wait ends by `timeout_ms`. */
+ * came first, so that a host cannot change it under a mount. Every wait ends by `timeout_ms`; what is waited
+ * for and what is not stands in wire_session.h. */
 #ifndef COCOON_GUESTFS_SOURCE_WIRE_H
 #define COCOON_GUESTFS_SOURCE_WIRE_H
 
@@ -15,6 +16,7 @@ struct source_wire_options {
 	const char *address;		   /* unix:PATH or vsock:CID:PORT */
 	const struct reference *reference; /* of a registry: copied */
 	unsigned int timeout_ms; /* for one request with all its retries; 0 means SOURCE_WIRE_TIMEOUT_MS */
+	unsigned int wait_ms;	 /* open() waits so long for a host that is not there */
 };
 
 /* Nothing is sent yet: the source's open() connects. 0, -EINVAL for an address or reference that cannot be

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Requests wait in a list; the reading thread finds each answer's request by its id, receives the payload
  * into a buffer of its own and hands that over: the thread that asked does the work on it, so that opening
- * chunks uses all processors. */
+ * chunks uses all processors. Of a request that was given up a stub stays until its answers have come. */
 #include "guestfs/wire_connection.h"
 #include "proto/base/cleanup.h"
 
@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 
 #define HELLO_ID 1u
+#define STUBS_MAX 16u /* requests that were given up; more of them, and it is the host that is broken */
 
 /* An answer on its way to who asked. */
 struct frame {
@@ -33,11 +34,20 @@ struct request {
 	enum wire_type type;
 	size_t n_missing; /* frames that the reader has not begun to receive */
 	size_t max_payload;
+	uint64_t sent_ms;
 	struct frame_list frames;
 	pthread_cond_t arrived;
 };
 
 LIST_HEAD(request_list, request);
+
+/* What is left of a request that was given up: enough to know its answers. */
+struct stub {
+	uint64_t id; /* 0: a free place */
+	enum wire_type type;
+	size_t n_missing;
+	size_t max_payload;
+};
 
 struct wire_connection {
 	int fd;
@@ -47,32 +57,48 @@ struct wire_connection {
 	unsigned int refs;
 	int broken; /* negative errno when this connection is of no use any more */
 	struct err why;
+	uint64_t culprit; /* the request whose answer broke it; 0: nobody's */
 	struct request_list requests;
+	struct stub stubs[STUBS_MAX];
+	uint64_t heard_ms; /* when the last answer was complete */
 	uint64_t last_id;
 	unsigned int n_open, max_open;
 	pthread_cond_t room; /* n_open went down, max_open up, or it broke */
 };
 
 /* With the lock held. The first reason counts; everyone who waits is told. */
-static void break_locked(struct wire_connection *c, int code, const struct err *why)
+static void break_locked(struct wire_connection *c, int code, uint64_t culprit, const struct err *why)
 {
 	struct request *q;
 
 	if (c->broken)
 		return;
 	c->broken = code;
-	c->why = *why;
+	c->culprit = culprit;
+	if (why)
+		c->why = *why;
+	else /* the caller wants no words, others may */
+		(void)err_errno(&c->why, code, "the host's connection");
 	(void)shutdown(c->fd, SHUT_RDWR);
 	LIST_FOREACH(q, &c->requests, entry)
 	pthread_cond_signal(&q->arrived);
 	pthread_cond_broadcast(&c->room);
 }
 
-static void break_connection(struct wire_connection *c, int code, const struct err *why)
+static void break_connection(struct wire_connection *c, int code, uint64_t culprit, const struct err *why)
 {
 	pthread_mutex_lock(&c->lock);
-	break_locked(c, code, why);
+	break_locked(c, code, culprit, why);
 	pthread_mutex_unlock(&c->lock);
+}
+
+/* With the lock held, when it is broken: what this means to request `id`. */
+static int why_broken(const struct wire_connection *c, uint64_t id, struct err *e)
+{
+	if (c->broken == -EPROTO && c->culprit != 0 && c->culprit != id)
+		return err_set(e, -ECONNABORTED, "the connection broke under another request: %s",
+			       c->why.text);
+	return err_set(e, c->broken, "%s", c->why.text);
 }
 
 static int wait_fd(int fd, short events, const struct deadline *deadline)
@@ -172,21 +198,59 @@ static struct request *find_request(struct wire_connection *c, uint64_t id)
 	return NULL;
 }
 
-/* Does somebody wait for this answer, and may it be as large? Then it counts as begun. */
-static int expect_answer(struct wire_connection *c, const struct wire_header *h, struct err *e)
+/* With the lock held; the id is not 0. */
+static struct stub *find_stub(struct wire_connection *c, uint64_t id)
+{
+	for (size_t k = 0; k < STUBS_MAX; k++)
+		if (c->stubs[k].id == id)
+			return &c->stubs[k];
+	return NULL;
+}
+
+/* With the lock held. */
+static void request_gone(struct wire_connection *c)
+{
+	c->n_open--;
+	pthread_cond_signal(&c->room);
+}
+
+/* With the lock held: may this answer come, and may it be as large? Then it counts as begun. */
+static int count_answer(const struct wire_header *h, enum wire_type type, size_t max_payload,
+			size_t *n_missing, struct err *e)
+{
+	if (type != h->type || *n_missing == 0)
+		return err_set(e, -EPROTO, "an answer that nobody asked for");
+	if (h->size > max_payload)
+		return err_set(e, -EPROTO, "an answer of %u bytes where %zu are the most", h->size,
+			       max_payload);
+	(*n_missing)--;
+	return 0;
+}
+
+/* Does somebody wait for this answer, or did? */
+static int expect_answer(struct wire_connection *c, const struct wire_header *h, uint64_t *culprit,
+			 struct err *e)
 {
 	struct request *q;
-	int r = 0;
+	struct stub *s = NULL;
+	int r;
 
 	pthread_mutex_lock(&c->lock);
 	q = find_request(c, h->id);
-	if (!q || q->type != h->type || q->n_missing == 0)
-		r = err_set(e, -EPROTO, "an answer that nobody asked for");
-	else if (h->size > q->max_payload)
-		r = err_set(e, -EPROTO, "an answer of %u bytes where %zu are the most", h->size,
-			    q->max_payload);
+	if (q)
+		*culprit = h->id;
 	else
-		q->n_missing--;
+		s = find_stub(c, h->id);
+	if (q)
+		r = count_answer(h, q->type, q->max_payload, &q->n_missing, e);
+	else if (s)
+		r = count_answer(h, s->type, s->max_payload, &s->n_missing, e);
+	else
+		r = err_set(e, -EPROTO, "an answer that nobody asked for");
+	if (r == 0 && s && s->n_missing == 0) {
+		s->id = 0;
+		request_gone(c);
+	}
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }
@@ -196,6 +260,7 @@ static void deliver(struct wire_connection *c, uint64_t id, struct frame *f)
 	struct request *q;
 
 	pthread_mutex_lock(&c->lock);
+	c->heard_ms = monotonic_ms();
 	q = find_request(c, id);
 	if (q) {
 		STAILQ_INSERT_TAIL(&q->frames, f, next);
@@ -203,10 +268,11 @@ static void deliver(struct wire_connection *c, uint64_t id, struct frame *f)
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (!q)
-		free(f); /* who asked has given up, and broken the connection with it */
+		free(f); /* who asked has given up */
 }
 
-static int read_frame(struct wire_connection *c, struct err *e)
+/* *culprit: the request whose answer it is, when there is one. */
+static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *e)
 {
 	uint8_t raw[WIRE_HEADER_SIZE];
 	struct wire_header h;
@@ -221,8 +287,9 @@ static int read_frame(struct wire_connection *c, struct err *e)
 	if (r < 0)
 		return err_errno(e, r, "the host's connection");
 	r = wire_header_decode(&h, raw, false, e);
-	if (r == 0)
-		r = expect_answer(c, &h, e);
+	if (r < 0)
+		return r;
+	r = expect_answer(c, &h, culprit, e);
 	if (r < 0)
 		return r;
 	f = malloc(sizeof(*f) + h.size);
@@ -275,11 +342,14 @@ static void *reader_thread(void *arg)
 {
 	struct wire_connection *c = arg;
 	struct err e = {""};
+	uint64_t culprit = 0;
 	int r = read_welcome(c, &e);
 
-	while (r == 0)
-		r = read_frame(c, &e);
-	break_connection(c, r, &e);
+	while (r == 0) {
+		culprit = 0;
+		r = read_frame(c, &culprit, &e);
+	}
+	break_connection(c, r, culprit, &e);
 	return NULL;
 }
 
@@ -307,6 +377,7 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 	c->refs = 1;
 	c->last_id = HELLO_ID;
 	c->max_open = 1; /* until the host says more */
+	c->heard_ms = monotonic_ms();
 	LIST_INIT(&c->requests);
 	pthread_mutex_init(&c->send_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
@@ -365,7 +436,7 @@ void wire_connection_unref(struct wire_connection *c)
 	pthread_mutex_lock(&c->lock);
 	last = --c->refs == 0;
 	if (last)
-		break_locked(c, -ESHUTDOWN, &(struct err){"closed"});
+		break_locked(c, -ESHUTDOWN, 0, &(struct err){"closed"});
 	pthread_mutex_unlock(&c->lock);
 	if (!last)
 		return;
@@ -385,7 +456,7 @@ bool wire_connection_broken(struct wire_connection *c)
 
 void wire_connection_break(struct wire_connection *c)
 {
-	break_connection(c, -ESHUTDOWN, &(struct err){"closed"});
+	break_connection(c, -ESHUTDOWN, 0, &(struct err){"closed"});
 }
 
 /* Take a place among the open requests, as many as the host allows. */
@@ -398,16 +469,28 @@ static int request_begin(struct wire_connection *c, struct request *q, const str
 	while (r == 0 && !c->broken && c->n_open >= c->max_open)
 		r = -pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &deadline->at);
 	if (c->broken)
-		r = err_set(e, c->broken, "%s", c->why.text);
+		r = why_broken(c, UINT64_MAX, e); /* it was not asked: nothing was its fault */
 	else if (r < 0)
 		(void)err_set(e, r, "too many requests to the host are open");
 	if (r == 0) {
 		q->id = ++c->last_id;
+		q->sent_ms = monotonic_ms();
 		c->n_open++;
 		LIST_INSERT_HEAD(&c->requests, q, entry);
 	}
 	pthread_mutex_unlock(&c->lock);
 	return r;
+}
+
+/* With the lock held: answers may still come for a request that ends. */
+static void leave_stub(struct wire_connection *c, const struct request *q)
+{
+	struct stub *s = find_stub(c, 0);
+
+	if (s)
+		*s = (struct stub){q->id, q->type, q->n_missing, q->max_payload};
+	else
+		break_locked(c, -ETIMEDOUT, 0, &(struct err){"too many requests without an answer"});
 }
 
 static void request_end(struct wire_connection *c, struct request *q)
@@ -416,8 +499,10 @@ static void request_end(struct wire_connection *c, struct request *q)
 
 	pthread_mutex_lock(&c->lock);
 	LIST_REMOVE(q, entry);
-	c->n_open--;
-	pthread_cond_signal(&c->room);
+	if (q->n_missing > 0 && !c->broken)
+		leave_stub(c, q);
+	else
+		request_gone(c);
 	pthread_mutex_unlock(&c->lock);
 	while ((f = STAILQ_FIRST(&q->frames))) {
 		STAILQ_REMOVE_HEAD(&q->frames, next);
@@ -425,9 +510,17 @@ static void request_end(struct wire_connection *c, struct request *q)
 	}
 }
 
+/* With the lock held, at a request's deadline: has the host said nothing for so long, though it was asked? */
+static bool is_silent(const struct wire_connection *c, const struct request *q, unsigned int silence_ms)
+{
+	uint64_t since = c->heard_ms > q->sent_ms ? c->heard_ms : q->sent_ms;
+
+	return monotonic_ms() - since >= silence_ms;
+}
+
 /* The next answer, or why there will be none. What has arrived is handed out before a break is told. */
 static int next_frame(struct wire_connection *c, struct request *q, const struct deadline *deadline,
-		      struct frame **out, struct err *e)
+		      unsigned int silence_ms, struct frame **out, struct err *e)
 {
 	struct frame *f;
 	int r = 0;
@@ -439,10 +532,11 @@ static int next_frame(struct wire_connection *c, struct request *q, const struct
 		STAILQ_REMOVE_HEAD(&q->frames, next);
 		r = 0;
 	} else if (c->broken) {
-		r = err_set(e, c->broken, "%s", c->why.text);
+		r = why_broken(c, q->id, e);
 	} else {
 		(void)err_errno(e, r, "waiting for the host's answer");
-		break_locked(c, r, e);
+		if (is_silent(c, q, silence_ms))
+			break_locked(c, r, 0, e);
 	}
 	pthread_mutex_unlock(&c->lock);
 	*out = f;
@@ -454,14 +548,14 @@ static int collect(struct wire_connection *c, struct request *q, const struct wi
 {
 	for (size_t k = 0; k < call->n_answers; k++) {
 		struct frame *f;
-		int r = next_frame(c, q, deadline, &f, e);
+		int r = next_frame(c, q, deadline, call->silence_ms, &f, e);
 
 		if (r < 0)
 			return r;
 		r = call->answer(call->arg, f->status, f->payload, f->size, e);
 		free(f);
 		if (r < 0) {
-			break_connection(c, r, e);
+			break_connection(c, r, q->id, e);
 			return r;
 		}
 	}
@@ -485,7 +579,7 @@ int wire_call(struct wire_connection *c, const struct wire_call *call, const str
 		r = send_frame(c, q.type, q.id, call->payload, deadline);
 		if (r < 0) {
 			(void)err_errno(e, r, "sending to the host");
-			break_connection(c, r, e); /* half a frame may be on its way */
+			break_connection(c, r, 0, e); /* half a frame may be on its way */
 		} else {
 			r = collect(c, &q, call, deadline, e);
 		}

@@ -42,11 +42,17 @@ struct wire_call {
 	size_t max_payload; /* bytes of any of them */
 	wire_answer *answer;
 	void *arg;
+	unsigned int silence_ms; /* 0: a host that does not answer this request is of no use any more */
 };
 
-/* Send a request and wait for all its answers. 0; -ETIMEDOUT at the deadline, which breaks the connection, as
- * the answer may still come; when the connection broke, what broke it: -EPROTO, -ECONNRESET and the like;
- * -ENOTSUP for a host of another version; -ENOMEM. Answers may have been handed out before any of these. */
+/* Send a request and wait for all its answers. 0; -ETIMEDOUT at the deadline; when the connection broke, what
+ * broke it: -EPROTO when an answer to this request, or to none, broke the rules; -ECONNABORTED when another's
+ * did; -ECONNRESET and the like; -ENOTSUP for a host of another version; -ENOMEM. Answers may have been
+ * handed out before any of these.
+ *
+ * A request that nobody answers does not break the connection of all others: when the host said something
+ * within the `silence_ms` before the deadline, only this request is given up, and its late answers are read
+ * and dropped. Otherwise, or when too many are given up like that, it is broken. */
 int wire_call(struct wire_connection *c, const struct wire_call *call, const struct deadline *deadline,
 	      struct err *e);
 

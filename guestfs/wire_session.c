@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  * One thread at a time makes a connection and opens the image on it, others wait for that. After the first
  * time the image is asked for by the digest of its manifest, and the answer is held against the first one, as
- * handles depend on it. */
+ * handles depend on it. Connections are made with a back-off that all threads share and that ends only with
+ * an answer, so that neither many readers nor a host that accepts and closes can make a storm of them. */
 #include "guestfs/wire_session.h"
 #include "crypto/sha256.h"
 #include "proto/base/cleanup.h"
+#include "proto/base/log.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define BACKOFF_MAX_MS 1000u
-#define AWAY_MIN_MS 1000u
+#define PROBE_MIN_MS 1000u   /* for one attempt at a host that was away for long */
+#define TELL_EVERY_MS 10000u /* a host that comes and goes fills no log */
 
 void wire_session_init(struct wire_session *w)
 {
+	w->backoff_ms = BACKOFF_FIRST_MS;
 	pthread_mutex_init(&w->lock, NULL);
 	pthread_cond_init(&w->changed, NULL);
 }
@@ -32,48 +35,192 @@ void wire_session_stop(struct wire_session *w)
 	w->stopped = true;
 	if (w->connection)
 		wire_connection_break(w->connection);
+	if (w->candidate)
+		wire_connection_break(w->candidate);
 	pthread_cond_broadcast(&w->changed);
 	pthread_mutex_unlock(&w->lock);
 }
 
-struct deadline wire_session_deadline(const struct wire_session *w)
+/* With the lock held: wait for a change, at most until then. 0 or -ETIMEDOUT. */
+static int wait_change(struct wire_session *w, const struct deadline *deadline)
+{
+	return -pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &deadline->at);
+}
+
+/* How long a host is waited for ----------------------------------------------------------------- */
+
+static bool outage_is_old(const struct outage *o, unsigned int timeout_ms)
+{
+	return o->on && monotonic_ms() - o->since_ms >= timeout_ms;
+}
+
+static unsigned int probe_ms(const struct wire_session *w)
+{
+	unsigned int ms = w->timeout_ms / 10;
+
+	if (ms < PROBE_MIN_MS)
+		ms = PROBE_MIN_MS;
+	return ms < w->timeout_ms ? ms : w->timeout_ms;
+}
+
+struct patience wire_session_impatience(struct wire_session *w)
+{
+	return (struct patience){
+		.deadline = deadline_after(probe_ms(w)), .once = true, .backoff_ms = BACKOFF_FIRST_MS};
+}
+
+struct patience wire_session_patience(struct wire_session *w)
 {
 	unsigned int ms = w->timeout_ms;
+	bool old;
 
-	if (atomic_load_explicit(&w->away, memory_order_relaxed) && ms > AWAY_MIN_MS)
-		ms = ms / 10 > AWAY_MIN_MS ? ms / 10 : AWAY_MIN_MS;
-	return deadline_after(ms);
+	pthread_mutex_lock(&w->lock);
+	old = outage_is_old(&w->host, w->timeout_ms);
+	if (w->host.on && !old)
+		ms -= (unsigned int)(monotonic_ms() - w->host.since_ms);
+	pthread_mutex_unlock(&w->lock);
+	if (old)
+		return wire_session_impatience(w);
+	return (struct patience){.deadline = deadline_after(ms > probe_ms(w) ? ms : probe_ms(w)),
+				 .tries = WIRE_TRIES - 1,
+				 .backoff_ms = BACKOFF_FIRST_MS};
 }
 
-void wire_session_note(struct wire_session *w, int r)
+/* The host failed, the first time at `since_ms`. */
+static void note_lost(struct wire_session *w, uint64_t since_ms, int error, const struct err *why)
 {
-	if (r == 0 || r == -ETIMEDOUT)
-		atomic_store_explicit(&w->away, r < 0, memory_order_relaxed);
+	uint64_t now = monotonic_ms();
+	bool tell;
+
+	pthread_mutex_lock(&w->lock);
+	tell = w->opened && !w->stopped && !w->host.on && !w->told &&
+	       (w->told_ms == 0 || now - w->told_ms >= TELL_EVERY_MS);
+	if (!w->host.on)
+		w->host = (struct outage){.on = true, .since_ms = since_ms};
+	if (tell) {
+		w->told = true;
+		w->told_ms = now;
+	}
+	atomic_store_explicit(&w->unsettled, true, memory_order_relaxed);
+	pthread_mutex_unlock(&w->lock);
+	if (tell)
+		log_warn("host lost error=%d reason=\"%s\"", -error, why->text);
 }
 
-bool back_off(unsigned int *ms, const struct deadline *deadline)
+void wire_session_heard(struct wire_session *w)
 {
-	struct timespec t;
+	uint64_t away_ms;
+	bool tell;
 
-	if ((unsigned int)deadline_left_ms(deadline) <= *ms)
-		return false;
-	t = (struct timespec){*ms / 1000, (long)(*ms % 1000) * 1000000};
-	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
-	*ms = *ms * 2 < BACKOFF_MAX_MS ? *ms * 2 : BACKOFF_MAX_MS;
-	return true;
+	if (!atomic_load_explicit(&w->unsettled, memory_order_relaxed))
+		return;
+	pthread_mutex_lock(&w->lock);
+	away_ms = w->host.on ? monotonic_ms() - w->host.since_ms : 0;
+	tell = w->told;
+	w->told = false;
+	w->host.on = false;
+	w->backoff_ms = BACKOFF_FIRST_MS;
+	w->retry_ms = w->once_ms = 0;
+	atomic_store_explicit(&w->unsettled, false, memory_order_relaxed);
+	pthread_mutex_unlock(&w->lock);
+	if (tell)
+		log_info("host back away_ms=%llu reconnects=%llu", (unsigned long long)away_ms,
+			 (unsigned long long)atomic_load_explicit(&w->reconnects, memory_order_relaxed));
 }
 
-int call_result(const struct wire_session *w, int r)
+bool wire_session_is_lost(struct wire_session *w)
 {
-	return r == 0 || !w->opened || r == -ENOTSUP || r == -ENOMEM ? r : TRY_AGAIN;
+	bool lost;
+
+	pthread_mutex_lock(&w->lock);
+	lost = w->host.on;
+	pthread_mutex_unlock(&w->lock);
+	return lost;
 }
 
-int status_result(enum wire_status status)
+/* Another such status: is what the host waits for worth waiting for? When nothing was heard of it for as long
+ * as anyone would wait, it is another outage. */
+static bool upstream_may_come(struct wire_session *w)
+{
+	uint64_t now = monotonic_ms();
+	bool may;
+
+	pthread_mutex_lock(&w->lock);
+	if (!w->upstream.on || now - w->upstream.last_ms > w->timeout_ms)
+		w->upstream = (struct outage){.on = true, .since_ms = now};
+	w->upstream.last_ms = now;
+	may = !outage_is_old(&w->upstream, w->timeout_ms);
+	pthread_mutex_unlock(&w->lock);
+	return may;
+}
+
+void wire_session_upstream_back(struct wire_session *w)
+{
+	pthread_mutex_lock(&w->lock);
+	w->upstream.on = false;
+	pthread_mutex_unlock(&w->lock);
+}
+
+int wire_session_status(struct wire_session *w, enum wire_status status, struct patience *p)
 {
 	int r = wire_status_errno(status);
 
-	return r == -EAGAIN ? TRY_AGAIN : r;
+	if (r != -EAGAIN)
+		return r;
+	if (p->once)
+		return -EREMOTEIO;
+	if (status != WIRE_INTERNAL)
+		return upstream_may_come(w) ? TRY_AGAIN : -EREMOTEIO;
+	p->counted = true;
+	return p->tries > 0 ? TRY_AGAIN : -EREMOTEIO;
 }
+
+int wire_session_back_off(struct wire_session *w, struct patience *p, struct err *e)
+{
+	unsigned int left = (unsigned int)deadline_left_ms(&p->deadline);
+	struct deadline until;
+	int r = 0;
+
+	if (left < BACKOFF_FIRST_MS)
+		return -ETIMEDOUT;
+	until = deadline_after(p->backoff_ms < left ? p->backoff_ms : left / 2);
+	if (p->counted)
+		p->tries--;
+	p->counted = false;
+	p->backoff_ms = p->backoff_ms * 2 < BACKOFF_MAX_MS ? p->backoff_ms * 2 : BACKOFF_MAX_MS;
+	pthread_mutex_lock(&w->lock);
+	while (r == 0 && !w->stopped)
+		r = wait_change(w, &until);
+	r = w->stopped ? err_set(e, -ESHUTDOWN, "the image is being closed") : 0;
+	pthread_mutex_unlock(&w->lock);
+	return r;
+}
+
+int wire_session_call(struct wire_session *w, struct wire_connection *c, struct wire_call *call,
+		      struct patience *p, struct err *e)
+{
+	uint64_t began_ms = monotonic_ms();
+	struct err words = {""};
+	int r;
+
+	if (!e) /* the log wants to know */
+		e = &words;
+	call->silence_ms = w->timeout_ms / 2;
+	r = wire_call(c, call, &p->deadline, e);
+	if (r == 0 || r == -ENOMEM || r == -ESHUTDOWN)
+		return r;
+	if (r == -ETIMEDOUT) {
+		atomic_fetch_add_explicit(&w->timeouts, 1, memory_order_relaxed);
+		if (wire_connection_broken(c))
+			note_lost(w, began_ms, r, e);
+		return r;
+	}
+	note_lost(w, monotonic_ms(), r, e);
+	p->counted = r == -EPROTO;
+	return p->once || (p->counted && p->tries == 0) ? r : TRY_AGAIN;
+}
+
+/* Connections ----------------------------------------------------------------------------------- */
 
 int single_answer(void *arg, enum wire_status status, const uint8_t *payload, size_t size, struct err *e)
 {
@@ -81,11 +228,18 @@ int single_answer(void *arg, enum wire_status status, const uint8_t *payload, si
 	struct wire_failure f;
 	int r;
 
-	if (status == WIRE_OK)
-		return s->accept(s, payload, size, e);
-	r = wire_failure_decode(&f, payload, size, e);
-	if (r == 0)
-		s->result = err_set(e, status_result(status), "the host says: %s", f.words);
+	if (status == WIRE_OK) {
+		r = s->accept(s, payload, size, e);
+	} else {
+		r = wire_failure_decode(&f, payload, size, e);
+		if (r == 0)
+			s->result = err_set(e,
+					    s->patience ? wire_session_status(s->w, status, s->patience)
+							: wire_status_errno(status),
+					    "the host says: %s", f.words);
+	}
+	if (r == 0 && s->patience)
+		wire_session_heard(s->w);
 	return r;
 }
 
@@ -116,10 +270,12 @@ static int accept_opened(struct single *s, const uint8_t *payload, size_t size, 
 	return 0;
 }
 
-static int open_image(struct wire_session *w, struct wire_connection *c, struct buf *manifest,
-		      uint32_t *handle, const struct deadline *deadline, struct err *e)
+/* Why there is no connection. */
+enum failure { AWAY, PASSING, FINAL };
+
+static int open_image(struct wire_session *w, struct wire_connection *c, struct single *s,
+		      const struct deadline *deadline, enum failure *failure, struct err *e)
 {
-	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
 	struct reference reference = w->reference;
 	char text[REFERENCE_TEXT_SIZE];
 	cleanup_buf struct buf payload;
@@ -133,6 +289,7 @@ static int open_image(struct wire_session *w, struct wire_connection *c, struct 
 	(void)reference_text(&reference, text);
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	wire_open_encode(&payload, text, strlen(text));
+	*failure = FINAL;
 	if (buf_failed(&payload))
 		return err_set(e, -ENOMEM, "out of memory");
 	r = wire_call(c,
@@ -141,60 +298,122 @@ static int open_image(struct wire_session *w, struct wire_connection *c, struct 
 					  .n_answers = 1,
 					  .max_payload = 8 + MAX_MANIFEST_SIZE + DESCRIPTOR_SIZE,
 					  .answer = single_answer,
-					  .arg = &s},
+					  .arg = s},
 		      deadline, e);
-	if (r < 0)
-		return call_result(w, r);
-	if (s.result == 0)
-		*handle = s.handle;
-	return s.result;
+	if (r < 0) {
+		if (r != -ENOTSUP && r != -ENOMEM)
+			*failure = AWAY;
+		return r;
+	}
+	if (s->result != -EAGAIN)
+		return s->result;
+	*failure = PASSING;
+	return -EREMOTEIO;
 }
 
 /* Make a connection and open the image on it. Only one thread is here at a time. */
 static int make_connection(struct wire_session *w, struct buf *manifest, const struct deadline *deadline,
-			   struct err *e)
+			   enum failure *failure, struct err *e)
 {
-	struct wire_connection *c, *old;
-	uint32_t handle = 0;
+	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
+	struct wire_connection *c, *unused;
 	int r = wire_connect(&c, &w->address, deadline, e);
 
-	if (r < 0)
-		return call_result(w, r);
-	r = open_image(w, c, manifest, &handle, deadline, e);
-	if (r != 0) {
-		wire_connection_unref(c);
+	if (r < 0) {
+		*failure = r == -ENOMEM ? FINAL : AWAY;
 		return r;
 	}
+	unused = c;
 	pthread_mutex_lock(&w->lock);
-	old = w->connection;
-	w->connection = c;
-	w->handle = handle;
+	w->candidate = c;
+	if (w->stopped)
+		wire_connection_break(c);
 	pthread_mutex_unlock(&w->lock);
-	wire_connection_unref(old);
+	r = open_image(w, c, &s, deadline, failure, e);
+	pthread_mutex_lock(&w->lock);
+	w->candidate = NULL;
+	if (r == 0) {
+		unused = w->connection;
+		w->connection = c;
+		w->handle = s.handle;
+	}
+	pthread_mutex_unlock(&w->lock);
+	wire_connection_unref(unused);
+	return r;
+}
+
+/* With the lock held, which is given up for the attempt. */
+static int reconnect(struct wire_session *w, const struct deadline *deadline, struct err *e)
+{
+	uint64_t began_ms = monotonic_ms(), took_ms, now_ms;
+	enum failure failure = AWAY;
+	struct err why = {""};
+	int r;
+
+	w->connecting = true;
+	atomic_store_explicit(&w->unsettled, true, memory_order_relaxed);
+	pthread_mutex_unlock(&w->lock);
+	r = make_connection(w, NULL, deadline, &failure, &why);
+	if (r < 0)
+		note_lost(w, monotonic_ms(), r, &why);
+	else
+		atomic_fetch_add_explicit(&w->reconnects, 1, memory_order_relaxed);
+	pthread_mutex_lock(&w->lock);
+	w->connecting = false;
+	w->failure = r;
+	w->refused = r < 0 && failure == FINAL;
+	w->why = why;
+	now_ms = monotonic_ms();
+	took_ms = now_ms - began_ms < BACKOFF_MAX_MS ? now_ms - began_ms : BACKOFF_MAX_MS;
+	w->retry_ms = now_ms + w->backoff_ms;
+	w->once_ms = now_ms + (took_ms > BACKOFF_FIRST_MS ? took_ms : BACKOFF_FIRST_MS);
+	w->backoff_ms = w->backoff_ms * 2 < BACKOFF_MAX_MS ? w->backoff_ms * 2 : BACKOFF_MAX_MS;
+	pthread_cond_broadcast(&w->changed);
+	return r < 0 ? err_set(e, r, "%s", why.text) : 0;
+}
+
+/* With the lock held: let it change, until `turn_ms` when that is not 0, but not past the deadline. */
+static int wait_turn(struct wire_session *w, uint64_t turn_ms, const struct patience *p, struct err *e)
+{
+	uint64_t now_ms = monotonic_ms();
+	struct deadline until = p->deadline;
+
+	if (deadline_passed(&p->deadline))
+		return err_set(e, -ETIMEDOUT, "no connection to the host%s%s", w->failure ? ": " : "",
+			       w->failure ? w->why.text : "");
+	if (turn_ms > now_ms && turn_ms - now_ms < (uint64_t)deadline_left_ms(&p->deadline))
+		until = deadline_after((unsigned int)(turn_ms - now_ms));
+	(void)wait_change(w, &until);
 	return 0;
 }
 
+static bool is_usable(struct wire_connection *c)
+{
+	return c && !wire_connection_broken(c);
+}
+
 int wire_session_connection(struct wire_session *w, struct wire_connection **out, uint32_t *handle,
-			    const struct deadline *deadline, struct err *e)
+			    const struct patience *p, struct err *e)
 {
 	int r = 0;
 
 	pthread_mutex_lock(&w->lock);
-	while (r == 0 && !w->stopped && (!w->connection || wire_connection_broken(w->connection))) {
-		if (w->connecting) {
-			if (pthread_cond_clockwait(&w->changed, &w->lock, CLOCK_MONOTONIC, &deadline->at) !=
-			    0)
-				r = err_set(e, -ETIMEDOUT, "no connection to the host");
-			continue;
+	while (r == 0 && !w->stopped && !is_usable(w->connection)) {
+		bool impatient = w->refused || p->once;
+		uint64_t turn_ms = impatient ? w->once_ms : w->retry_ms;
+
+		if (w->connecting || deadline_passed(&p->deadline)) {
+			r = wait_turn(w, 0, p, e);
+		} else if (monotonic_ms() < turn_ms) {
+			r = impatient && w->failure ? err_set(e, w->failure, "%s", w->why.text)
+						    : wait_turn(w, turn_ms, p, e);
+		} else {
+			r = reconnect(w, &p->deadline, e);
+			if (!w->refused && !p->once)
+				r = 0;
 		}
-		w->connecting = true;
-		pthread_mutex_unlock(&w->lock);
-		r = make_connection(w, NULL, deadline, e);
-		pthread_mutex_lock(&w->lock);
-		w->connecting = false;
-		pthread_cond_broadcast(&w->changed);
 	}
-	if (r == 0 && w->stopped)
+	if (w->stopped)
 		r = err_set(e, -ESHUTDOWN, "the image is being closed");
 	if (r == 0) {
 		*out = wire_connection_ref(w->connection);
@@ -206,12 +425,16 @@ int wire_session_connection(struct wire_session *w, struct wire_connection **out
 
 int wire_session_open(struct wire_session *w, struct buf *manifest, struct err *e)
 {
-	struct deadline deadline = deadline_after(w->timeout_ms);
-	unsigned int backoff = BACKOFF_FIRST_MS;
+	struct patience away = {.deadline = deadline_after(w->wait_ms), .backoff_ms = BACKOFF_FIRST_MS};
+	struct patience passing = {.deadline = deadline_after(w->timeout_ms), .backoff_ms = BACKOFF_FIRST_MS};
+	enum failure failure;
 	int r;
 
 	do {
-		r = make_connection(w, manifest, &deadline, e);
-	} while (r == TRY_AGAIN && back_off(&backoff, &deadline));
-	return r == TRY_AGAIN ? -ETIMEDOUT : r;
+		struct deadline attempt = deadline_after(w->timeout_ms);
+
+		r = make_connection(w, manifest, &attempt, &failure, e);
+	} while (r < 0 && failure != FINAL &&
+		 wire_session_back_off(w, failure == AWAY ? &away : &passing, e) == 0);
+	return r;
 }

@@ -54,7 +54,7 @@ _cocoon() {
 		;;
 	inspect:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --json $remote" -- "$cur") ;;
 	verify:-* | export:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --policy $remote" -- "$cur") ;;
-	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --digest --policy --front --cache-size --timeout --foreground --help' -- "$cur") ;;
+	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --digest --policy --front --cache-size --timeout --wait --foreground --help' -- "$cur") ;;
 	pull:-*) mapfile -t COMPREPLY < <(compgen -W "--address --namespace --snapshotter --platform --json --quiet $remote" -- "$cur") ;;
 	keygen:*)
 		if [ "$COMP_CWORD" = 2 ]; then

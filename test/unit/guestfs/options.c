@@ -35,16 +35,18 @@ TestSuite(options, .init = scratch_open, .fini = scratch_close, .timeout = 60);
 
 Test(options, reads_the_command)
 {
-	cr_assert_eq(parse("cocoon-guestfs --key file:/k --key recipient:/r --host vsock:2:7681 --front tree "
-			   "--cache-size 64M --timeout 5 --foreground --nodev localhost:5000/a:b@" DIGEST
-			   " /tmp"),
-		     0, "%s", e.text);
+	cr_assert_eq(
+		parse("cocoon-guestfs --key file:/k --key recipient:/r --host vsock:2:7681 --front tree "
+		      "--cache-size 64M --timeout 5 --wait 60 --foreground --nodev localhost:5000/a:b@" DIGEST
+		      " /tmp"),
+		0, "%s", e.text);
 	cr_assert_eq(o.keys.n, 2);
 	cr_assert_str_eq(o.keys.spec[1].path, "/r");
 	cr_assert_str_eq(o.host, "vsock:2:7681");
 	cr_assert_eq(o.front.kind, FRONT_TREE);
 	cr_assert_eq(o.cache_bytes, 64u << 20);
 	cr_assert_eq(o.timeout_ms, 5000);
+	cr_assert_eq(o.wait_ms, 60000);
 	cr_assert(o.foreground && o.front.nodev && !o.front.nosuid);
 	cr_assert_str_eq(o.image.repository, "a");
 	cr_assert_str_eq(o.target, "/tmp");
@@ -57,6 +59,7 @@ Test(options, has_defaults)
 	cr_assert_str_eq(o.host, "unix:/run/cocoon/chunks.sock");
 	cr_assert_eq(o.front.kind, FRONT_AUTO);
 	cr_assert_eq(o.timeout_ms, 30000);
+	cr_assert_eq(o.wait_ms, 0);
 	cr_assert(!o.foreground && !o.has_digest);
 	options_deinit(&o);
 }
@@ -157,6 +160,8 @@ Test(options, refuses_the_rest)
 		"cocoon-guestfs --key file:/k --cache-size 99999999999G localhost:5000/a /tmp",
 		"cocoon-guestfs --key file:/k --timeout 0 localhost:5000/a /tmp",
 		"cocoon-guestfs --key file:/k --timeout 5s localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --wait -1 localhost:5000/a /tmp",
+		"cocoon-guestfs --key file:/k --wait 86401 localhost:5000/a /tmp",
 		"cocoon-guestfs --key file:/k --unknown localhost:5000/a /tmp",
 		"cocoon-guestfs --key file:/k UPPER:5000/a..b /tmp",
 		"mount.cocoon localhost:5000/a /tmp -o key=file:/k,unknown",

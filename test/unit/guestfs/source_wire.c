@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define SIZE (2u << 20)
+#define LITTLE_WHILE_US 50000 /* after it a host that has just failed is asked again */
 
 struct world {
 	char directory[64], path[80], address[96];
@@ -174,6 +175,7 @@ Test(source_wire, refuses_another_image_under_the_same_digest)
 	wire_host_break(&w.host);
 	cr_assert_eq(read_all(i, &e), -EBADMSG, "%s", e.text);
 	w.host.other = NULL;
+	(void)usleep(LITTLE_WHILE_US);
 	must_read_all(i);
 	image_close(i);
 	seal_free(&other);
@@ -375,7 +377,7 @@ static long milliseconds_of_a_failure(struct image *i)
 	struct err e = {""};
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &a);
-	cr_assert_eq(read_all(i, &e), -ETIMEDOUT, "%s", e.text);
+	cr_assert_lt(read_all(i, &e), 0);
 	(void)clock_gettime(CLOCK_MONOTONIC, &b);
 	return (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
 }
@@ -386,8 +388,9 @@ Test(source_wire, a_host_that_is_away_is_waited_for_once)
 
 	wire_host_stop(&w.host);
 	cr_assert_gt(milliseconds_of_a_failure(i), 2000);
-	cr_assert_lt(milliseconds_of_a_failure(i), 2000);
+	cr_assert_lt(milliseconds_of_a_failure(i), 200);
 	wire_host_start(&w.host, &w.sealed, w.path);
+	(void)usleep(LITTLE_WHILE_US);
 	must_read_all(i);
 	wire_host_stop(&w.host);
 	cr_assert_gt(milliseconds_of_a_failure(i), 2000);
