@@ -367,27 +367,26 @@ static int open_chunk(struct chunk_cache *c, const struct digest *id, uint32_t s
 
 int chunk_cache_get(struct chunk_cache *c, const struct digest *id, uint32_t size, int *fd)
 {
+	cleanup_close int got = -1;
 	struct entry *x;
-	bool found, unproven = false;
+	bool unproven = false;
+	uint32_t known = 0;
 	int r = CHUNK_MISS;
 
 	(void)pthread_mutex_lock(&c->lock);
 	x = find(c, id);
-	found = x && x->size == size;
-	if (found) {
+	if (x) {
+		known = x->size;
 		unproven = x->unproven;
 		list_remove(c, x);
 		list_add_newest(c, x);
 	}
 	(void)pthread_mutex_unlock(&c->lock);
-	if (found)
-		r = open_chunk(c, id, size, unproven, fd);
+	/* a file that a crash cut has another size than it should: the digest tells whose fault that is */
+	if (x && (known == size || unproven))
+		r = open_chunk(c, id, known, unproven, &got);
 
 	(void)pthread_mutex_lock(&c->lock);
-	if (r == 0)
-		c->stats.hits++;
-	else
-		c->stats.misses++;
 	x = r == CHUNK_MISS ? NULL : find(c, id);
 	if (x && r == 0)
 		x->unproven = false;
@@ -395,8 +394,16 @@ int chunk_cache_get(struct chunk_cache *c, const struct digest *id, uint32_t siz
 		drop(c, x);
 		c->stats.damaged++;
 	}
+	if (r == -EBADMSG || (r == 0 && known != size))
+		r = CHUNK_MISS;
+	if (r == 0)
+		c->stats.hits++;
+	else
+		c->stats.misses++;
 	(void)pthread_mutex_unlock(&c->lock);
-	return r == -EBADMSG ? CHUNK_MISS : r;
+	if (r == 0)
+		*fd = take_fd(&got);
+	return r;
 }
 
 /* Into a name that no reader looks at. */

@@ -212,6 +212,32 @@ Test(chunk_cache, drops_a_file_that_changed_while_we_were_away)
 	cr_assert(there(2));
 }
 
+/* It was known by its short length, so nobody ever proved it, and it could not be put again. */
+Test(chunk_cache, drops_a_file_that_was_cut_while_we_were_away)
+{
+	struct chunk_cache_stats s;
+	uint8_t p[SIZE];
+	struct digest id;
+	int fd;
+
+	put(1);
+	put(2);
+	chunk_cache_close(cache);
+	cr_assert_eq(truncate(path_of(1), SIZE - 1), 0);
+	open_cache(0);
+	cr_assert_not(there(1));
+	make(1, p, &id);
+	cr_assert_not(chunk_cache_has(cache, &id));
+	/* whoever asks for the wrong size of a sound one drops nothing */
+	make(2, p, &id);
+	cr_assert_eq(chunk_cache_get(cache, &id, SIZE - 1, &fd), CHUNK_MISS);
+	cr_assert(there(2));
+	chunk_cache_stats(cache, &s);
+	cr_assert_eq(s.damaged, 1);
+	put(1);
+	cr_assert(there(1));
+}
+
 Test(chunk_cache, drops_a_file_that_vanished)
 {
 	put(1);
