@@ -338,20 +338,22 @@ static int take_chunks(struct connection *c, const struct wire_header *h, const 
 	return 0;
 }
 
-/* Wait until a request may be taken; *busy when it is over the limit of open ones. -EPROTO for an id in use.
- */
+/* Wait until a request may be taken; *busy when it is over the limit of open ones, which the guest knows only
+ * when HELLO is answered. -EPROTO for an id in use. */
 static int admit(struct connection *c, const struct wire_header *h, bool *busy, struct err *e)
 {
-	unsigned max = c->serving->config.max_open;
+	unsigned max = c->serving->config.max_open, hello = 0;
 	int r = 0;
 
 	(void)pthread_mutex_lock(&c->lock);
 	while (!c->closing && c->n_open >= max + BUSY_MARGIN)
 		(void)pthread_cond_wait(&c->room, &c->lock);
-	*busy = c->n_open >= max;
-	for (const struct request *q = c->requests; q; q = q->next)
+	for (const struct request *q = c->requests; q; q = q->next) {
 		if (q->id == h->id)
 			r = -EPROTO;
+		hello += q->type == WIRE_HELLO;
+	}
+	*busy = c->n_open - hello >= max;
 	if (c->closing)
 		r = -ECANCELED;
 	(void)pthread_mutex_unlock(&c->lock);

@@ -413,6 +413,38 @@ Test(chunk_server, is_never_busy_for_a_guest_that_keeps_the_limit)
 	}
 }
 
+/* A guest sends OPEN behind HELLO, before it has been told the limit. */
+Test(chunk_server, does_not_count_hello_among_open_requests)
+{
+	uint8_t frames[2 * WIRE_HEADER_SIZE + 400];
+	struct buf hello, ask;
+	struct wire_header h;
+
+	chunk_server_stop(server);
+	start_server((struct chunk_server_config){.n_listen = 0, .max_open = 1});
+	buf_init(&hello, 100);
+	buf_init(&ask, 300);
+	wire_hello_encode(&hello);
+	wire_open_encode(&ask, reference, strlen(reference));
+	for (int i = 0; i < 100; i++) {
+		join_server();
+		h = (struct wire_header){(uint32_t)hello.size, WIRE_HELLO, WIRE_OK, 1};
+		wire_header_encode(&h, frames);
+		memcpy(frames + WIRE_HEADER_SIZE, hello.data, hello.size);
+		h = (struct wire_header){(uint32_t)ask.size, WIRE_OPEN, WIRE_OK, 2};
+		wire_header_encode(&h, frames + WIRE_HEADER_SIZE + hello.size);
+		memcpy(frames + 2 * WIRE_HEADER_SIZE + hello.size, ask.data, ask.size);
+		cr_assert_eq(write_full(guest, frames, 2 * WIRE_HEADER_SIZE + hello.size + ask.size), 0);
+		cr_assert(receive());
+		cr_assert_eq(answer.type, WIRE_HELLO);
+		cr_assert(receive());
+		cr_assert_eq(answer.type, WIRE_OPEN);
+		cr_assert_eq(answer.status, WIRE_OK);
+	}
+	buf_deinit(&hello);
+	buf_deinit(&ask);
+}
+
 Test(chunk_server, serves_all_of_a_request_larger_than_may_be_fetched_at_once)
 {
 	chunk_server_stop(server);
