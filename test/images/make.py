@@ -33,6 +33,7 @@ IMAGES = {
     "sparse-gnu": (torture.build_sparse_gnu, "sparse files in the old GNU form, which umoci refuses"),
     "layers60": (layers60.build, "60 layers of seeded random changes with whiteouts of all kinds"),
     "empty": (single.empty, "one layer that is an empty tar"),
+    "busybox": (single.busybox, "a static busybox and 4 MiB of noise, two layers (package busybox-static)"),
     "bigdir": (single.bigdir, "a directory of 100,000 entries"),
     "xattr-large": (single.xattr_large, "attribute values up to 65535 bytes (unpack on tmpfs or xfs)"),
     "big5g": (single.big5g, "one file of 5 GiB"),

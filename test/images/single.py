@@ -29,6 +29,23 @@ def bigdir(layout):
     return layout.image([t])
 
 
+def busybox(layout):
+    """A system of one static program, and 4 MiB that no compression makes smaller."""
+    with open("/bin/busybox", "rb") as f:
+        program = f.read()
+    with layout.tar("gzip") as t:
+        t.add(b"./", DIR, mode=0o755)
+        for name in (b"bin/", b"proc/", b"sys/", b"dev/", b"etc/", b"tmp/"):
+            t.add(name, DIR, mode=0o755)
+        t.add(b"bin/busybox", FILE, program, mode=0o755)
+        for name in (b"sh", b"cat", b"sha256sum", b"echo", b"ls", b"touch"):
+            t.add(b"bin/" + name, SYMLINK, link=b"busybox", mode=0o777)
+    with layout.tar("gzip") as data:
+        data.add(b"data/", DIR, mode=0o755)
+        data.add(b"data/random", FILE, random.Random("busybox").randbytes(4 * MIB))
+    return layout.image([t, data])
+
+
 def xattr_large(layout):
     noise = random.Random("xattr-large").randbytes(65535)
     with layout.tar("zstd") as t:
