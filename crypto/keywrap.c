@@ -15,8 +15,6 @@
 #include <openssl/pem.h>
 #include <string.h>
 
-#define MAX_PEM_FILE (64u << 10)
-
 DEFINE_CLEANUP(pkey, EVP_PKEY *, EVP_PKEY_free)
 DEFINE_CLEANUP(bio, BIO *, BIO_vfree)
 
@@ -47,23 +45,23 @@ static EVP_PKEY *read_public(BIO *bio)
 	return key;
 }
 
-static int load_key(EVP_PKEY **out, const char *path, bool private, struct err *e)
+static int read_pem(struct buf *pem, const char *path, struct err *e)
 {
-	cleanup_buf struct buf text = {.max = MAX_PEM_FILE, .secret = true};
+	int r = file_read(AT_FDCWD, path, pem, e);
+
+	return r == -E2BIG ? err_set(e, -EINVAL, "%s: too long for a key", path) : r;
+}
+
+static int decode_key(EVP_PKEY **out, const struct buf *pem, const char *path, bool private, struct err *e)
+{
 	freed(bio) BIO *bio = NULL;
 	EVP_PKEY *key;
-	int r;
 
-	r = file_read(AT_FDCWD, path, &text, e);
-	if (r == -E2BIG)
-		return err_set(e, -EINVAL, "%s: too long for a key", path);
-	if (r < 0)
-		return r;
-	if (text.size > 0)
-		bio = BIO_new_mem_buf(text.data, (int)text.size);
+	if (pem->size > 0)
+		bio = BIO_new_mem_buf(pem->data, (int)pem->size);
 	if (!bio)
-		return err_set(e, text.size ? -ENOMEM : -EINVAL, "%s: %s", path,
-			       text.size ? "out of memory" : "empty");
+		return err_set(e, pem->size ? -ENOMEM : -EINVAL, "%s: %s", path,
+			       pem->size ? "out of memory" : "empty");
 	key = private ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : read_public(bio);
 	/* reasons are in the thread's queue, where others (TLS) would take them for theirs */
 	ERR_clear_error();
@@ -85,10 +83,13 @@ int keywrap_wrap(struct buf *to, const struct secret *image_key, const struct di
 		 const char *path, struct err *e)
 {
 	freed(pkey) EVP_PKEY *key = NULL;
+	cleanup_buf struct buf pem = {.max = KEYWRAP_MAX_PEM, .secret = true};
 	cleanup_buf struct buf options = {.max = PRIVATE_OPTIONS_MAX, .secret = true};
 	cleanup_buf struct buf jwe = {.max = JWE_MAX_SIZE};
-	int r = load_key(&key, path, false, e);
+	int r = read_pem(&pem, path, e);
 
+	if (r == 0)
+		r = decode_key(&key, &pem, path, false, e);
 	if (r < 0)
 		return r;
 	private_options_encode(&options, image_key, descriptor);
@@ -118,8 +119,8 @@ static int unwrap_one(struct secret *image_key, const char *text, size_t n, cons
 	return r < 0 ? r : private_options_decode(image_key, &options, descriptor, e);
 }
 
-int keywrap_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,
-		   const char *path, struct err *e)
+int keywrap_unwrap_pem(struct secret *image_key, const char *annotation, const struct digest *descriptor,
+		       const struct buf *pem, const char *path, struct err *e)
 {
 	freed(pkey) EVP_PKEY *key = NULL;
 	unsigned n_tried = 0;
@@ -127,7 +128,7 @@ int keywrap_unwrap(struct secret *image_key, const char *annotation, const struc
 
 	if (strnlen(annotation, KEYWRAP_MAX_ANNOTATION + 1) > KEYWRAP_MAX_ANNOTATION)
 		return err_set(e, -EINVAL, "wrapped keys: over %u bytes", KEYWRAP_MAX_ANNOTATION);
-	r = load_key(&key, path, true, e);
+	r = decode_key(&key, pem, path, true, e);
 	if (r < 0)
 		return r;
 	for (const char *at = annotation;; at++) {
@@ -143,4 +144,13 @@ int keywrap_unwrap(struct secret *image_key, const char *annotation, const struc
 	if (r == -ENOKEY)
 		return err_set(e, r, "%s opens none of the %u wrapped keys of this image", path, n_tried);
 	return r < 0 ? err_prefix(e, r, "wrapped key %u", n_tried) : 0;
+}
+
+int keywrap_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,
+		   const char *path, struct err *e)
+{
+	cleanup_buf struct buf pem = {.max = KEYWRAP_MAX_PEM, .secret = true};
+	int r = read_pem(&pem, path, e);
+
+	return r < 0 ? r : keywrap_unwrap_pem(image_key, annotation, descriptor, &pem, path, e);
 }

@@ -23,4 +23,10 @@ int keywrap_wrap(struct buf *to, const struct secret *image_key, const struct di
 int keywrap_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,
 		   const char *path, struct err *e);
 
+/* The same with what the file holds (at most KEYWRAP_MAX_PEM bytes), for a process that cannot read it any
+ * more: `path` only names it. */
+#define KEYWRAP_MAX_PEM (64u << 10)
+int keywrap_unwrap_pem(struct secret *image_key, const char *annotation, const struct digest *descriptor,
+		       const struct buf *pem, const char *path, struct err *e);
+
 #endif

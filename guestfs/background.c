@@ -8,15 +8,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
-#include <systemd/sd-daemon.h>
 #include <systemd/sd-journal.h>
 #include <unistd.h>
 
@@ -86,6 +88,27 @@ int background_begin(struct background *b, struct err *e)
 	return 0;
 }
 
+/* libsystemd only has a function that connects and sends in one. Addresses of other families than unix are
+ * for virtual machines, whose manager does not start us. */
+void background_manager(struct background *b)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	size_t n = path ? strlen(path) : 0;
+	cleanup_close int fd = -1;
+
+	(void)unsetenv("NOTIFY_SOCKET");
+	if (n < 2 || n >= sizeof(to.sun_path) || !strchr("/@", path[0]))
+		return;
+	memcpy(to.sun_path, path, n);
+	if (path[0] == '@')
+		to.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 &&
+	    connect(fd, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) == 0)
+		b->notify = take_fd(&fd);
+}
+
 static void report(struct background *b, int code, const char *words)
 {
 	struct report report = {.code = code};
@@ -98,11 +121,17 @@ static void report(struct background *b, int code, const char *words)
 
 void background_ready(struct background *b)
 {
+	char words[64];
+
 	if (b->fd >= 0) {
 		(void)prctl(PR_SET_PDEATHSIG, 0);
 		report(b, 0, "");
 	}
-	(void)sd_notifyf(1, "READY=1\nMAINPID=%ld", (long)getpid());
+	if (b->notify >= 0) {
+		int n = snprintf(words, sizeof(words), "READY=1\nMAINPID=%ld", (long)getpid());
+
+		(void)write_full(b->notify, words, (size_t)n);
+	}
 }
 
 void background_failed(struct background *b, int code, const char *words)

@@ -7,7 +7,8 @@
 #include "proto/base/err.h"
 
 struct background {
-	int fd; /* to the waiting first process; -1: none waits */
+	int fd;	    /* to the waiting first process; -1: none waits */
+	int notify; /* to a service manager; -1: none asked */
 };
 
 /* Before threads start. In the first process this does not return: it waits for background_ready() or
@@ -15,7 +16,10 @@ struct background {
  * it is ready. */
 int background_begin(struct background *b, struct err *e);
 
-/* It can be used: let the first process go with exit code 0; tell a service manager (sd_notify(3)), too. */
+/* Connect to the service manager that asked for it (sd_notify(3)), as long as this process may. */
+void background_manager(struct background *b);
+
+/* It can be used: let the first process go with exit code 0; tell the service manager, too. */
 void background_ready(struct background *b);
 
 /* It cannot: have the first process print "cocoon-guestfs: <words>" and exit with `code`; without one, print

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 
 struct front;
+struct keeper;
 
 enum front_kind {
 	FRONT_AUTO,  /* block, and tree where that cannot be had */
@@ -25,11 +26,10 @@ struct front_options {
 	bool nosuid, nodev, noexec; /* of the mount; the image as it is without them */
 };
 
-/* `image` is borrowed and outlives the front; `target` is an absolute path without symbolic links, copied.
- * Signals must be blocked: threads are started. -ENOTSUP when this kernel or this user cannot have the front
- * that was asked for. */
-int front_start(struct front **out, struct image *image, const char *target,
-		const struct front_options *options, struct err *e);
+/* `image` and `keeper`, which makes the mounts, are borrowed and outlive the front. Signals must be blocked:
+ * threads are started. -ENOTSUP when this kernel or this user cannot have the front that was asked for. */
+int front_start(struct front **out, struct image *image, struct keeper *keeper, enum front_kind kind,
+		struct err *e);
 
 /* "block", "loop" or "tree": what it became. */
 const char *front_name(const struct front *f);
@@ -37,8 +37,8 @@ const char *front_name(const struct front *f);
 /* Readable when the front has ended: nothing is mounted any more. */
 int front_ended_fd(const struct front *f);
 
-/* Take the mount away from `target`, if it is still ours; `lazily` also when it is busy: the front then ends
- * with its last user. 0, -EBUSY, or another negative errno. */
+/* Take the mount away from its target, if it is still ours; `lazily` also when it is busy: the front then
+ * ends with its last user. 0, -EBUSY, or another negative errno. */
 int front_unmount(struct front *f, bool lazily);
 
 /* Wait for the end, or with `now` end without waiting: who still reads gets EIO or ENOTCONN. */

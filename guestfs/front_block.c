@@ -1,22 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The block front. A FUSE mount whose root is one regular file, the plaintext image, is never shown anywhere;
- * the kernel's EROFS is mounted on that file, directly or over a loop device, and only it appears. So one
- * umount takes everything down, in the only order there is. The file answers with direct I/O: its pages
- * would be a second copy of EROFS's own. (EROFS's mount option "directio" is something else, it was no
- * faster, and kernels in use have a use-after-free behind it: CVE-2026-23224.) */
+ * The block front: one regular file, the plaintext image, for the kernel's EROFS to be mounted on. It answers
+ * with direct I/O: its pages would be a second copy of EROFS's own. (EROFS's mount option "directio" is
+ * something else, it was no faster, and kernels in use have a use-after-free behind it: CVE-2026-23224.) */
 #include "guestfs/front_internal.h"
 #include "guestfs/fuse_error.h"
-#include "guestfs/kernel_mount.h"
 #include "proto/base/cleanup.h"
-#include "proto/base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #define FOREVER 1e9 /* seconds; nothing ever changes */
 
@@ -87,88 +81,9 @@ static void block_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 		explicit_bzero(p, size);
 }
 
-static const struct fuse_lowlevel_ops block_ops = {
+const struct fuse_lowlevel_ops front_block_ops = {
 	.init = block_init,
 	.getattr = block_getattr,
 	.open = block_open,
 	.read = block_read,
 };
-
-/* A session on a /dev/fuse of our own, as libfuse cannot make a mount that is nowhere. */
-static int session_start(struct front *f, int device, struct err *e)
-{
-	char *argv[] = {(char[]){"cocoon-guestfs"}, (char[]){"-omax_read=" FUSE_LOOP_MAX_READ_TEXT}, NULL};
-	struct fuse_args args = FUSE_ARGS_INIT(2, argv);
-	struct fuse_session *session;
-	char name[32];
-
-	session = fuse_session_new(&args, &block_ops, sizeof(block_ops), f);
-	fuse_opt_free_args(&args);
-	(void)snprintf(name, sizeof(name), "/dev/fd/%d", device);
-	if (!session || fuse_session_mount(session, name) < 0) {
-		if (session)
-			fuse_session_destroy(session);
-		(void)close(device);
-		return err_set(e, -ENOMEM, "libfuse does not take the session");
-	}
-	return fuse_loop_start(&f->loop, session, e);
-}
-
-/* Over a loop device, for kernels that want a block device. */
-static int erofs_on_loop(struct front *f, const char *image, struct err *e)
-{
-	cleanup_close int file = open(image, O_RDONLY | O_CLOEXEC), loop = -1;
-	char path[32];
-
-	if (file < 0)
-		return err_errno(e, -errno, "opening the image");
-	f->name = "loop";
-	loop = loop_attach(file, path, e);
-	return loop < 0 ? loop : mount_erofs(path, &f->options, e);
-}
-
-static int erofs_start(struct front *f, int fuse_mount, struct err *e)
-{
-	char image[64];
-	struct stat st;
-	int fd;
-
-	/* the kernel must know the size: it reads nothing of a file that it believes to be empty */
-	if (fstat(fuse_mount, &st) < 0)
-		return err_errno(e, -errno, "the image as a file");
-	(void)snprintf(image, sizeof(image), "/proc/self/fd/%d", fuse_mount);
-	if (f->options.kind == FRONT_LOOP)
-		return erofs_on_loop(f, image, e);
-	f->name = "block";
-	fd = mount_erofs(image, &f->options, e);
-	return fd == -ENOTBLK ? erofs_on_loop(f, image, e) : fd;
-}
-
-/* What this kernel or this user cannot do, told apart from what went wrong. */
-static int impossible(int r)
-{
-	return r == -ENODEV || r == -EPERM || r == -EACCES || r == -ENOSYS ? -ENOTSUP : r;
-}
-
-int front_block_start(struct front *f, struct err *e)
-{
-	cleanup_close int device = open("/dev/fuse", O_RDWR | O_CLOEXEC), fuse_mount = -1, erofs_mount = -1;
-	int r;
-
-	if (device < 0)
-		return impossible(err_errno(e, -errno, "/dev/fuse"));
-	fuse_mount = mount_fuse_file(device, FUSE_LOOP_MAX_READ, e);
-	if (fuse_mount < 0)
-		return impossible(fuse_mount);
-	r = session_start(f, take_fd(&device), e);
-	if (r < 0)
-		return r;
-	erofs_mount = erofs_start(f, fuse_mount, e);
-	r = erofs_mount < 0 ? erofs_mount : mount_attach(erofs_mount, f->target, &f->mount_id, e);
-	if (r < 0) {
-		/* what is not attached goes with its descriptors */
-		fuse_loop_stop(&f->loop, true);
-		return impossible(r);
-	}
-	return 0;
-}

@@ -6,23 +6,24 @@
 #include "guestfs/erofs_reader.h"
 #include "guestfs/front.h"
 #include "guestfs/fuse_loop.h"
+#include "guestfs/keeper.h"
 
-#include <stdint.h>
+#include <stdbool.h>
 
 struct front {
 	struct image *image;
-	char *target;
-	struct front_options options;
-	const char *name;
-	uint64_t mount_id; /* of the mount at target */
+	struct keeper *keeper;
+	enum front_kind kind; /* what it became */
 	struct fuse_loop loop;
 	/* tree front only */
 	struct erofs fs;
 	bool no_open, no_opendir; /* the kernel takes ENOSYS to open: set before the first request */
 };
 
-/* Both start `f`, which has image, target and options; on failure it is as before. */
-int front_block_start(struct front *f, struct err *e);
-int front_tree_start(struct front *f, struct err *e);
+/* What each front answers with. */
+extern const struct fuse_lowlevel_ops front_block_ops, front_tree_ops;
+
+/* Open the filesystem that the tree front serves. */
+int front_tree_open(struct front *f, struct err *e);
 
 #endif

@@ -370,7 +370,7 @@ static void tree_statfs(fuse_req_t req, fuse_ino_t node)
 
 /* The mount is read-only, so the kernel refuses writes itself; what it does not ask about needs no answer
  * here. */
-static const struct fuse_lowlevel_ops tree_ops = {
+const struct fuse_lowlevel_ops front_tree_ops = {
 	.init = tree_init,
 	.lookup = tree_lookup,
 	.forget = tree_forget,
@@ -388,59 +388,7 @@ static const struct fuse_lowlevel_ops tree_ops = {
 	.statfs = tree_statfs,
 };
 
-/* As root the mount is like one of any image: for everyone, with devices and setuid. Otherwise it is the
- * user's own. */
-static int add_options(struct fuse_args *args, const struct front_options *o)
+int front_tree_open(struct front *f, struct err *e)
 {
-	int r = fuse_opt_add_arg(args, "cocoon-guestfs");
-
-	if (r == 0)
-		r = fuse_opt_add_arg(args,
-				     "-oro,default_permissions,fsname=cocoon,subtype=cocoon,max_read=" //
-				     FUSE_LOOP_MAX_READ_TEXT);
-	if (r == 0 && geteuid() == 0)
-		r = fuse_opt_add_arg(args, "-oallow_other");
-	if (r == 0)
-		r = fuse_opt_add_arg(args, o->nosuid || geteuid() != 0 ? "-onosuid" : "-osuid");
-	if (r == 0)
-		r = fuse_opt_add_arg(args, o->nodev || geteuid() != 0 ? "-onodev" : "-odev");
-	if (r == 0 && o->noexec)
-		r = fuse_opt_add_arg(args, "-onoexec");
-	return r;
-}
-
-static int session_start(struct front *f, struct err *e)
-{
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	struct fuse_session *session = NULL;
-
-	if (add_options(&args, &f->options) == 0)
-		session = fuse_session_new(&args, &tree_ops, sizeof(tree_ops), f);
-	fuse_opt_free_args(&args);
-	if (!session)
-		return err_set(e, -ENOMEM, "libfuse does not make a session");
-	if (fuse_session_mount(session, f->target) < 0) {
-		fuse_session_destroy(session);
-		return err_set(e, -EIO, "mounting FUSE on %s failed", f->target);
-	}
-	return fuse_loop_start(&f->loop, session, e);
-}
-
-int front_tree_start(struct front *f, struct err *e)
-{
-	struct statx x;
-	int r = erofs_open(&f->fs, image_read, f->image, image_descriptor(f->image)->image_size, e);
-
-	f->name = "tree";
-	if (r == 0)
-		r = session_start(f, e);
-	if (r < 0)
-		return r;
-	if (statx(AT_FDCWD, f->target, AT_NO_AUTOMOUNT, STATX_MNT_ID, &x) < 0) {
-		r = err_errno(e, -errno, "statx of %s", f->target);
-		fuse_loop_stop(&f->loop, true);
-		return r;
-	}
-	f->mount_id = x.stx_mnt_id;
-	return 0;
+	return erofs_open(&f->fs, image_read, f->image, image_descriptor(f->image)->image_size, e);
 }

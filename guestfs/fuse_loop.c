@@ -51,7 +51,6 @@ int fuse_loop_start(struct fuse_loop *l, struct fuse_session *session, struct er
 	if (r == 0)
 		r = -pthread_create(&l->thread, NULL, loop_thread, l);
 	if (r < 0) {
-		fuse_session_unmount(session);
 		fuse_session_destroy(session);
 		if (l->ended_fd >= 0)
 			(void)close(l->ended_fd);
@@ -70,7 +69,6 @@ void fuse_loop_stop(struct fuse_loop *l, bool now)
 	while (now && poll(&p, 1, 20) == 0)
 		(void)pthread_kill(l->thread, SIGUSR2);
 	pthread_join(l->thread, NULL);
-	fuse_session_unmount(l->session);
 	fuse_session_destroy(l->session);
 	(void)close(l->ended_fd);
 }

@@ -20,10 +20,10 @@ struct fuse_loop {
 	int ended_fd; /* readable when the session has ended */
 };
 
-/* Run `session`, which is mounted or has its descriptor. Owned from then on, also on failure. */
+/* Run `session`, which has its descriptor. Owned from then on, also on failure. */
 int fuse_loop_start(struct fuse_loop *l, struct fuse_session *session, struct err *e);
 
-/* Wait for the session's end; with `now` make it end. Unmounts what libfuse has mounted, and frees. */
+/* Wait for the session's end; with `now` make it end. Unmounts nothing; frees. */
 void fuse_loop_stop(struct fuse_loop *l, bool now);
 
 /* What both fronts want of the connection; for their init(). */

@@ -113,11 +113,20 @@ int mount_attach(int mount, const char *target, uint64_t *id, struct err *e)
 	return 0;
 }
 
-bool mount_is_at(const char *target, uint64_t id)
+int mount_id_at(const char *target, uint64_t *id)
 {
 	struct statx x;
 
-	return statx(AT_FDCWD, target, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC,
-		     STATX_MNT_ID, &x) == 0 &&
-	       x.stx_mnt_id == id;
+	if (statx(AT_FDCWD, target, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_MNT_ID,
+		  &x) < 0)
+		return -errno;
+	*id = x.stx_mnt_id;
+	return 0;
+}
+
+bool mount_is_at(const char *target, uint64_t id)
+{
+	uint64_t now;
+
+	return mount_id_at(target, &now) == 0 && now == id;
 }

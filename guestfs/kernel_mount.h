@@ -24,6 +24,9 @@ int loop_attach(int file, char path[static 32], struct err *e);
 /* Show detached `mount` at `target`; *id is its mount id from then on. */
 int mount_attach(int mount, const char *target, uint64_t *id, struct err *e);
 
+/* The id of the topmost mount at `target`, without asking its filesystem anything: that may not answer. */
+int mount_id_at(const char *target, uint64_t *id);
+
 /* Is the topmost mount at `target` the one with this id? */
 bool mount_is_at(const char *target, uint64_t id);
 

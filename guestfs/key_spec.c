@@ -4,9 +4,11 @@
 #include "guestfs/key_spec.h"
 #include "crypto/keyfile.h"
 #include "crypto/keywrap.h"
+#include "proto/base/io.h"
 #include "proto/base/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const struct {
@@ -28,7 +30,8 @@ int key_specs_add(struct key_specs *k, const char *text, struct err *e)
 			break;
 		if (k->n == KEY_SPECS_MAX)
 			return err_set(e, -E2BIG, "more than %d keys", KEY_SPECS_MAX);
-		k->spec[k->n++] = (struct key_spec){kinds[i].kind, text + n};
+		k->spec[k->n++] = (struct key_spec){.kind = kinds[i].kind, .path = text + n};
+		buf_init_secret(&k->spec[k->n - 1].text, KEYWRAP_MAX_PEM);
 		return 0;
 	}
 	return err_set(e, -EINVAL,
@@ -44,18 +47,39 @@ bool key_specs_fit_anyones(const struct key_specs *k)
 	return false;
 }
 
+void key_specs_load(struct key_specs *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		k->spec[i].result = file_read(AT_FDCWD, k->spec[i].path, &k->spec[i].text, NULL);
+}
+
+void key_specs_wipe(struct key_specs *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		buf_deinit(&k->spec[i].text);
+}
+
+static int try_file(const struct key_spec *s, struct secret *key, struct err *e)
+{
+	int r = keyfile_decode(key, (const char *)s->text.data, s->text.size, KEYFILE_IMAGE, e);
+
+	return r < 0 ? err_prefix(e, r, "%s", s->path) : 0;
+}
+
 static int find_key(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
 		    struct err *e)
 {
 	int r;
 
-	if (s->kind == KEY_FILE)
-		r = keyfile_read(key, s->path, KEYFILE_IMAGE, e);
-	else if (!manifest->keys_jwe)
+	if (s->kind == KEY_RECIPIENT && !manifest->keys_jwe)
 		r = err_set(e, -ENOKEY, "%s: the image's manifest has no wrapped key", s->path);
+	else if (s->result < 0)
+		r = err_errno(e, s->result == -E2BIG ? -EINVAL : s->result, "%s", s->path);
+	else if (s->kind == KEY_FILE)
+		r = try_file(s, key, e);
 	else
-		r = keywrap_unwrap(key, manifest->keys_jwe, descriptor_digest, s->path, e);
+		r = keywrap_unwrap_pem(key, manifest->keys_jwe, descriptor_digest, &s->text, s->path, e);
 	if (r < 0)
 		return r;
 	r = image_key_fits(key, descriptor);

@@ -17,6 +17,8 @@ enum key_kind { KEY_FILE, KEY_RECIPIENT };
 struct key_spec {
 	enum key_kind kind;
 	const char *path; /* borrowed from the text that was parsed */
+	struct buf text;  /* what the file holds, once it was read */
+	int result;	  /* of reading it */
 };
 
 struct key_specs {
@@ -31,8 +33,13 @@ int key_specs_add(struct key_specs *k, const char *text, struct err *e);
  * such a key opens an image says nothing about who made it. */
 bool key_specs_fit_anyones(const struct key_specs *k);
 
-/* An image_key_finder over a `struct key_specs *`: tries each in order; the first key whose commitment the
- * descriptor confirms is used. -ENOKEY when none fits, with what each one said. */
+/* Read the files: finding a key needs no file any more. What cannot be read is told when a key is looked for.
+ */
+void key_specs_load(struct key_specs *k);
+void key_specs_wipe(struct key_specs *k); /* what was read */
+
+/* An image_key_finder over a `struct key_specs *` that was loaded: tries each in order; the first key whose
+ * commitment the descriptor confirms is used. -ENOKEY when none fits, with what each one said. */
 image_key_finder key_specs_find;
 
 #endif

@@ -3,6 +3,7 @@
 #include "crypto/process.h"
 #include "guestfs/background.h"
 #include "guestfs/front.h"
+#include "guestfs/keeper.h"
 #include "guestfs/options.h"
 #include "guestfs/privileges.h"
 #include "guestfs/source_wire.h"
@@ -20,9 +21,11 @@
 #define GRACE_MS 5000 /* for the last users of a busy mount that was taken away */
 
 struct guestfs {
+	struct keeper *keeper;
 	struct image *image;
 	struct front *front;
 	int signals;
+	bool alone; /* the keeper has ended */
 };
 
 static int block_signals(struct err *e)
@@ -40,10 +43,12 @@ static int block_signals(struct err *e)
 	return fd < 0 ? err_errno(e, -errno, "signalfd") : fd;
 }
 
-static int open_image(struct image **out, struct options *o, struct err *e)
+static int open_image(struct image **out, struct options *o, struct keeper *keeper, struct err *e)
 {
 	struct source_wire_options source_options = {.address = o->host,
 						     .reference = &o->image,
+						     .dial = keeper_connect,
+						     .dial_arg = keeper,
 						     .timeout_ms = o->timeout_ms,
 						     .wait_ms = o->wait_ms};
 	struct image_options options = {
@@ -60,6 +65,7 @@ static int open_image(struct image **out, struct options *o, struct err *e)
 	if (r < 0)
 		return r;
 	r = image_open(out, source, &options, e);
+	key_specs_wipe(&o->keys);
 	if (r < 0)
 		source->ops->close(source);
 	return r;
@@ -87,21 +93,28 @@ static void log_stats(const struct image *i)
 }
 
 /* Wait for a signal or the mount's end; 0 for the latter, and for nothing within timeout_ms. */
-static int next_signal(const struct guestfs *g, int timeout_ms, bool *ended)
+static int next_signal(struct guestfs *g, int timeout_ms, bool *ended)
 {
-	struct pollfd p[2] = {{.fd = front_ended_fd(g->front), .events = POLLIN},
-			      {.fd = g->signals, .events = POLLIN}};
+	struct pollfd p[3] = {{.fd = front_ended_fd(g->front), .events = POLLIN},
+			      {.fd = g->signals, .events = POLLIN},
+			      {.fd = g->alone ? -1 : keeper_ended_fd(g->keeper), .events = POLLIN}};
 	struct signalfd_siginfo info;
 
-	(void)poll(p, 2, timeout_ms);
+	(void)poll(p, 3, timeout_ms);
 	*ended = p[0].revents != 0;
+	if (p[2].revents) {
+		g->alone = true;
+		log_error("the process that keeps the mount has ended: umount still works, a signal only "
+			  "ends us, "
+			  "and a broken connection stays broken");
+	}
 	if (*ended || !p[1].revents || read(g->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
 		return 0;
 	return (int)info.ssi_signo;
 }
 
 /* Take the mount away; who still uses it has a little time. A second signal ends even that. */
-static bool unmount(const struct guestfs *g)
+static bool unmount(struct guestfs *g)
 {
 	bool ended;
 	int r = front_unmount(g->front, false);
@@ -117,7 +130,7 @@ static bool unmount(const struct guestfs *g)
 }
 
 /* Until the end. Returns whether it came by itself. */
-static bool serve(const struct guestfs *g)
+static bool serve(struct guestfs *g)
 {
 	bool ended = false;
 
@@ -132,41 +145,61 @@ static bool serve(const struct guestfs *g)
 	return true;
 }
 
-static int run(struct options *o, struct background *background)
+static int run(struct guestfs *g, struct options *o, struct background *background)
 {
-	struct guestfs g = {.signals = -1};
 	struct err e = {""};
-	int r = block_signals(&e);
+	int r = open_image(&g->image, o, g->keeper, &e);
 
-	g.signals = r;
-	if (r >= 0)
-		r = open_image(&g.image, o, &e);
-	if (r >= 0)
-		r = image_prefetch_startup(g.image, &e);
-	if (r >= 0)
-		r = front_start(&g.front, g.image, o->target, &o->front, &e);
+	if (r == 0)
+		r = image_prefetch_startup(g->image, &e);
+	if (r == 0)
+		r = front_start(&g->front, g->image, g->keeper, o->front.kind, &e);
 	if (r < 0) {
-		image_close(g.image);
+		image_close(g->image);
 		background_failed(background, EXIT_MOUNT, e.text);
 		return EXIT_MOUNT;
 	}
-	log_mounted(&g, o);
+	log_mounted(g, o);
 	background_ready(background);
-	if (serve(&g)) {
-		front_close(g.front, false);
+	if (serve(g)) {
+		front_close(g->front, false);
 	} else {
-		image_stop(g.image);
-		front_close(g.front, true);
+		image_stop(g->image);
+		front_close(g->front, true);
 	}
-	log_stats(g.image);
-	image_close(g.image);
+	log_stats(g->image);
+	image_close(g->image);
 	log_info("unmounted target=%s", o->target);
 	return EXIT_GOOD;
 }
 
+/* The keeper is forked before keys are read, and keys are read before nothing can be opened any more. */
+static int become(struct guestfs *g, struct options *o, struct background *background, struct err *e)
+{
+	struct address host;
+	int r = process_hide_memory(); /* locks on memory do not survive a fork */
+
+	if (r < 0)
+		return err_errno(e, r, "turning core files off");
+	privileges_spare_from_oom();
+	g->signals = block_signals(e);
+	if (g->signals < 0)
+		return g->signals;
+	r = address_parse(&host, o->host, e);
+	if (r == 0)
+		r = keeper_start(&g->keeper, &(struct keeper_options){&host, o->target, &o->front}, e);
+	if (r < 0)
+		return r;
+	key_specs_load(&o->keys);
+	background_manager(background);
+	(void)!chdir("/"); /* hold no directory, least of all the one that is mounted on */
+	return privileges_drop(e);
+}
+
 int main(int argc, char **argv)
 {
-	struct background background = {.fd = -1};
+	struct background background = {.fd = -1, .notify = -1};
+	struct guestfs g = {.signals = -1};
 	struct options o;
 	struct err e = {""};
 	int r = options_parse(&o, argc, argv, &e);
@@ -177,26 +210,21 @@ int main(int argc, char **argv)
 		options_deinit(&o);
 		return r < 0 ? EXIT_USAGE : EXIT_GOOD;
 	}
+	log_init("cocoon-guestfs", o.log_level);
 	/* chunks come and go in sizes of many pages: without this each is a mapping of its own, faulted in
 	 * anew */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	(void)mallopt(M_ARENA_MAX, 2);
 	r = o.foreground ? 0 : background_begin(&background, &e);
-	if (r == 0) {
-		r = process_hide_memory(); /* locks on memory do not survive a fork */
-		if (r < 0)
-			(void)err_errno(&e, r, "turning core files off");
-	}
 	if (r == 0)
-		r = privileges_drop(&e);
+		r = become(&g, &o, &background, &e);
 	if (r < 0) {
 		background_failed(&background, EXIT_SYSTEM, e.text);
-		options_deinit(&o);
-		return EXIT_SYSTEM;
+		r = EXIT_SYSTEM;
+	} else {
+		r = run(&g, &o, &background);
 	}
-	log_init("cocoon-guestfs", o.log_level);
-	(void)!chdir("/"); /* hold no directory, least of all the one that is mounted on */
-	r = run(&o, &background);
+	keeper_stop(g.keeper);
 	options_deinit(&o);
 	return r;
 }

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What the daemon keeps of root's power: mounting, and reading keys and sockets of other users. */
+ * What each process of the daemon may do. The one with the keys may read and write the descriptors that it
+ * has, use memory, and start threads: no capability, no file, no program, no socket of its own making, no
+ * other process. The keeper may mount. */
 #ifndef COCOON_GUESTFS_PRIVILEGES_H
 #define COCOON_GUESTFS_PRIVILEGES_H
 
 #include "proto/base/err.h"
 
-/* Before threads start. For a user other than root this does nothing: there is nothing to drop, and
- * fusermount3 needs its setuid bit. */
+/* Ask the kernel to end others first when memory is short. What is not allowed is left, and logged at debug.
+ */
+void privileges_spare_from_oom(void);
+
+/* Load what libraries would open later, then give everything up, for this thread and those that it starts:
+ * before others run. Landlock and the filter of system calls are the kernel's to have: where it lacks one,
+ * that is logged at debug and the rest holds. */
 int privileges_drop(struct err *e);
+
+/* The keeper's: of root's capabilities only those for mounting and for a socket of another user. A user other
+ * than root keeps what it has, as fusermount3(1) needs its setuid bit. 0 or a negative errno. */
+int privileges_keep_mounting(void);
 
 #endif

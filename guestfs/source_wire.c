@@ -367,6 +367,8 @@ int source_wire_new(struct source **out, const struct source_wire_options *optio
 		return err_set(e, -ENOMEM, "out of memory");
 	s->source.ops = &wire_source_ops;
 	s->session.reference = *options->reference;
+	s->session.dial = options->dial;
+	s->session.dial_arg = options->dial_arg;
 	s->session.timeout_ms = options->timeout_ms ? options->timeout_ms : SOURCE_WIRE_TIMEOUT_MS;
 	s->session.wait_ms = options->wait_ms;
 	wire_session_init(&s->session);

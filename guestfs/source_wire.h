@@ -15,6 +15,10 @@
 struct source_wire_options {
 	const char *address;		   /* unix:PATH or vsock:CID:PORT */
 	const struct reference *reference; /* of a registry: copied */
+	/* Makes each connection, as wire_dial() does, for a process that may not; NULL: this one may. One
+	 * thread at a time. */
+	int (*dial)(void *arg, struct err *e);
+	void *dial_arg;
 	unsigned int timeout_ms; /* for one request with all its retries; 0 means SOURCE_WIRE_TIMEOUT_MS */
 	unsigned int wait_ms;	 /* open() waits so long for a host that is not there */
 };

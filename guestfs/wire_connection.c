@@ -394,26 +394,26 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 	return 0;
 }
 
-int wire_connect(struct wire_connection **out, const struct address *address, const struct deadline *deadline,
-		 struct err *e)
+int wire_dial(const struct address *address, struct err *e)
 {
 	cleanup_close int fd = socket(address->sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	socklen_t size = sizeof(int);
-	int r = 0;
 
 	if (fd < 0)
 		return err_errno(e, -errno, "socket");
-	if (connect(fd, &address->sa, address->size) < 0)
-		r = -errno;
-	if (r == -EINPROGRESS || r == -EAGAIN) {
-		int error = 0;
+	/* a unix socket with a full backlog says EAGAIN and has not begun: the caller's back-off */
+	if (connect(fd, &address->sa, address->size) < 0 && errno != EINPROGRESS)
+		return err_errno(e, -errno, "connecting to the host");
+	return take_fd(&fd);
+}
 
-		/* a unix socket with a full backlog says EAGAIN and has not begun: the caller's back-off */
-		if (r == -EINPROGRESS)
-			r = wait_fd(fd, POLLOUT, deadline);
-		if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
-			r = -error;
-	}
+int wire_connect(struct wire_connection **out, int stream, const struct deadline *deadline, struct err *e)
+{
+	cleanup_close int fd = stream;
+	socklen_t size = sizeof(int);
+	int error = 0, r = wait_fd(fd, POLLOUT, deadline);
+
+	if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
+		r = -error;
 	if (r < 0)
 		return err_errno(e, r, "connecting to the host");
 	return wire_adopt(out, take_fd(&fd), e);

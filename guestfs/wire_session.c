@@ -317,8 +317,10 @@ static int make_connection(struct wire_session *w, struct buf *manifest, const s
 {
 	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
 	struct wire_connection *c, *unused;
-	int r = wire_connect(&c, &w->address, deadline, e);
+	int r = w->dial ? w->dial(w->dial_arg, e) : wire_dial(&w->address, e);
 
+	if (r >= 0)
+		r = wire_connect(&c, r, deadline, e);
 	if (r < 0) {
 		*failure = r == -ENOMEM ? FINAL : AWAY;
 		return r;

@@ -75,8 +75,10 @@ int sealed_command_open(const struct sealed_command *c, struct image **out, stru
 	if (r == 0)
 		r = sealed_source_open(&source, &c->ref, &c->platform, &c->remote, e);
 	if (r == 0) {
+		key_specs_load(&keys);
 		o.policy = c->policy ? &policy : NULL;
 		r = image_open(out, source, &o, e);
+		key_specs_wipe(&keys);
 		if (r < 0)
 			source->ops->close(source);
 	}

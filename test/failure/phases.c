@@ -113,7 +113,9 @@ static int open_image(const struct trial *t, const char *key, struct image **out
 		r = source_wire_new(&source, &source_options, e);
 	if (r < 0)
 		return r;
+	key_specs_load(&keys);
 	r = image_open(out, source, &options, e);
+	key_specs_wipe(&keys);
 	if (r < 0) {
 		source->ops->close(source);
 		return r;

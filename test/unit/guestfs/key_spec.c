@@ -40,6 +40,8 @@ static int find(const struct descriptor *d, struct secret *key, struct err *e)
 	static const struct oci_manifest manifest;
 	static const struct digest digest;
 
+	key_specs_wipe(&k);
+	key_specs_load(&k);
 	return key_specs_find(&k, key, &manifest, d, &digest, e);
 }
 
