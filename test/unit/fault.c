@@ -4,7 +4,6 @@
 #include "test/unit/fault.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/evp.h>
@@ -68,8 +67,6 @@ FAULT(aligned_alloc, void *, NULL, (size_t to, size_t n), (to, n))
 FAULT(getrandom, ssize_t, (errno = EINTR, -1), (void *p, size_t n, unsigned flags), (p, n, flags))
 FAULT(pthread_create, int, EAGAIN, (pthread_t * t, const pthread_attr_t *a, void *(*f)(void *), void *arg),
       (t, a, f, arg))
-
-FAULT(json_loadb, json_t *, NULL, (const char *p, size_t n, size_t flags, json_error_t *e), (p, n, flags, e))
 
 FAULT(BIO_new, BIO *, NULL, (const BIO_METHOD *m), (m))
 FAULT(BIO_new_mem_buf, BIO *, NULL, (const void *p, int n), (p, n))

@@ -19,6 +19,8 @@ static int memory_open(struct source *source, struct buf *manifest,
 	int r;
 
 	buf_put(manifest, s->image->manifest, n);
+	if (buf_failed(manifest))
+		return err_set(e, -ENOMEM, "out of memory");
 	memcpy(descriptor, s->image->descriptor, DESCRIPTOR_SIZE);
 	r = tamper(s, IN_MANIFEST, 0, manifest->data, n);
 	if (r == 0)
@@ -55,7 +57,7 @@ static int memory_read_chunks(struct source *source, const struct chunk_place *p
 		const struct chunk_entry *x = &places[k].entry;
 		const struct blob *b = &s->image->blobs[x->blob];
 		uint8_t *stored = malloc(x->stored_size);
-		int r = -EIO;
+		int r = stored ? -EIO : -ENOMEM;
 
 		atomic_fetch_add(&s->chunks, 1);
 		if (stored && x->offset <= b->size && x->stored_size <= b->size - x->offset) {

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Every allocation and every call of OpenSSL on the way from sealed bytes to plaintext fails once: an error,
+ * or what was asked for, and never a chunk that would be taken for a forged one. */
+#include "crypto/aead.h"
+#include "crypto/sha256.h"
+#include "guestfs/image_internal.h"
+#include "seal_fixture.h"
+#include "source_memory.h"
+#include "test/unit/fault.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define SIZE (256u << 10)
+
+static uint8_t plain[SIZE];
+static struct sealed sealed;
+static struct source_memory source;
+static long processors = 2;
+
+long __wrap_sysconf(int name);
+long __wrap_sysconf(int name)
+{
+	cr_assert_eq(name, _SC_NPROCESSORS_ONLN);
+	return processors;
+}
+
+static void set_up(void)
+{
+	for (size_t i = 0; i < SIZE; i++)
+		plain[i] = (uint8_t)("cocoon spins "[i % 13] + (int)(i >> 12));
+	seal(&sealed, plain, SIZE, &(struct seal_options){.cut = 16384, .page_extents = 5, .startup = true});
+	source_memory_init(&source, &sealed);
+}
+
+static void tear_down(void)
+{
+	seal_free(&sealed);
+}
+
+TestSuite(faults, .init = set_up, .fini = tear_down, .timeout = 300);
+
+/* No memory, and no other excuse. */
+static void check_failure(int r, const struct err *e)
+{
+	cr_assert(r == -ENOMEM || r == -EAGAIN, "%s: %d: %s", fault_name(), r, e->text);
+	cr_assert_neq(e->text[0], '\0', "%s", fault_name());
+}
+
+static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
+		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
+{
+	(void)arg;
+	(void)manifest;
+	(void)descriptor;
+	(void)digest;
+	(void)e;
+	memcpy(key->bytes, sealed.image_key, SECRET_SIZE);
+	return 0;
+}
+
+static int try_open(struct image **out, struct err *e)
+{
+	*e = (struct err){""};
+	return image_open(out, &source.source, &(struct image_options){.find_key = find_key}, e);
+}
+
+static struct image *must_open(void)
+{
+	struct image *i = NULL;
+	struct err e;
+
+	cr_assert_eq(try_open(&i, &e), 0, "%s", e.text);
+	return i;
+}
+
+Test(faults, opening_an_image)
+{
+	struct image *i = NULL;
+	struct err e;
+	int r;
+
+	/* what cannot be kept of the hash tree is fetched again, so an open may do without a block */
+	each_fault(r, try_open(&i, &e))
+	{
+		if (r == 0)
+			image_close(i);
+		else
+			check_failure(r, &e);
+	}
+	cr_assert_eq(r, 0);
+	image_close(i);
+}
+
+static int read_anew(struct image *i, uint8_t *got, uint64_t at, size_t n, struct err *e)
+{
+	*e = (struct err){""};
+	memset(got, 0xee, n);
+	return image_pread(i, got, n, at, e);
+}
+
+Test(faults, reading)
+{
+	static const uint8_t zero[50000];
+	uint8_t got[50000];
+	struct err e;
+	int r;
+
+	for (uint64_t at = 0; at + sizeof(got) <= SIZE; at += 70000) {
+		struct image *i = must_open();
+
+		each_fault(r, read_anew(i, got, at, sizeof(got), &e))
+		{
+			if (r < 0)
+				check_failure(r, &e);
+			cr_assert_eq(memcmp(got, r < 0 ? zero : plain + at, sizeof(got)), 0, "%s",
+				     fault_name());
+		}
+		cr_assert_eq(r, 0, "%s", e.text);
+		cr_assert_eq(memcmp(got, plain + at, sizeof(got)), 0);
+		image_close(i);
+	}
+}
+
+static int config_anew(struct image *i, struct buf *to, struct err *e)
+{
+	*e = (struct err){""};
+	buf_deinit(to);
+	return image_config(i, to, e);
+}
+
+Test(faults, config)
+{
+	cleanup_buf struct buf config = {.max = 100};
+	struct image *i = must_open();
+	struct err e;
+	int r;
+
+	each_fault(r, config_anew(i, &config, &e)) check_failure(r, &e);
+	cr_assert_eq(r, 0);
+	cr_assert_eq(config.size, 2);
+	config.max = 1;
+	cr_assert_eq(config_anew(i, &config, &e), -ENOMEM, "no room for it");
+	image_close(i);
+}
+
+static int verify_anew(struct image *i, struct err *e)
+{
+	*e = (struct err){""};
+	return image_verify(i, NULL, NULL, e);
+}
+
+Test(faults, verifying)
+{
+	struct err e;
+	int r;
+
+	/* also without a thread of its own, and with more processors than there may be threads */
+	for (processors = -1; processors < 100; processors += 50) {
+		struct image *i = must_open();
+
+		each_fault(r, verify_anew(i, &e)) if (r < 0) check_failure(r, &e);
+		cr_assert_eq(r, 0, "%s", e.text);
+		image_close(i);
+	}
+}
+
+Test(faults, as_many_openers_as_processors)
+{
+	static const struct {
+		long processors;
+		int openers;
+	} cases[] = {{-1, 1}, {1, 1}, {3, 3}, {OPENERS_MAX + 1, OPENERS_MAX}};
+
+	for (size_t k = 0; k < sizeof(cases) / sizeof(cases[0]); k++) {
+		struct opener_pool p;
+		int r;
+
+		processors = cases[k].processors;
+		each_fault(r, opener_pool_init(&p)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+		cr_assert_eq(r, 0);
+		cr_assert_eq(p.n_idle, cases[k].openers);
+		opener_pool_deinit(&p);
+	}
+	opener_free(NULL);
+}
+
+/* A chunk of 100 bytes, as it is stored. */
+struct sample {
+	uint8_t m[16 + 100], stored[16 + 100 + AEAD_TAG_SIZE];
+	struct chunk_entry entry;
+	struct secret key;
+};
+
+static int open_sample(struct opener *o, const struct sample *s, uint8_t got[static 100], struct err *e)
+{
+	uint32_t size;
+
+	*e = (struct err){""};
+	memset(got, 0, 100);
+	return chunk_open(o, got, &size, &(struct chunk_expect){&s->entry, &s->key, 100, 4096}, s->stored,
+			  s->entry.stored_size, e);
+}
+
+Test(faults, opening_a_chunk)
+{
+	static const uint8_t zero[100];
+	struct sample s = {.m = {[4] = 100, [8] = 100, [16] = 1, 2, 3}, .key = {{7}}};
+	struct opener *o;
+	uint8_t got[100];
+	struct err e;
+	int r;
+
+	seal_message(s.stored, s.m, sizeof(s.m), s.key.bytes);
+	s.entry.stored_size = sizeof(s.stored);
+	cr_assert_eq(sha256(&s.entry.id, s.stored, sizeof(s.stored)), 0);
+	cr_assert_eq(opener_new(&o), 0);
+	each_fault(r, open_sample(o, &s, got, &e))
+	{
+		check_failure(r, &e);
+		cr_assert_arr_eq(got, zero, sizeof(zero));
+	}
+	cr_assert_eq(r, 0, "%s", e.text);
+	cr_assert_arr_eq(got, s.m + 16, sizeof(got));
+	opener_free(o);
+}
+
+Test(faults, decoding)
+{
+	const struct descriptor d = {.n_chunks = 9, .max_chunk_size = 4096, .image_size = 4096};
+	struct extent x[2] = {{.chunk = 1, .plain_size = EXTENT_SIZE}, {.chunk = 2, .plain_size = 2}};
+	struct root root = {.n_map_pages = 1, .n_config_chunks = 1, .config_size = 2, .extents = x},
+		    got = {0};
+	cleanup_buf struct buf raw = {.max = 1000}, page = {.max = 100};
+	struct extent *extents = NULL;
+	struct map *map = NULL;
+	size_t n;
+	int r;
+
+	root_encode(&root, &raw);
+	each_fault(r, root_decode(&got, raw.data, raw.size, &d, NULL))
+		cr_assert(r == -ENOMEM && !got.extents);
+	cr_assert_eq(r, 0);
+	x[0].plain_size = BLOCK_SIZE;
+	extent_encode(&x[0], &page);
+	each_fault(r, map_page_decode(&extents, &n, page.data, page.size, 0, 1, &d, NULL))
+		cr_assert(r == -ENOMEM && !extents);
+	cr_assert_eq(r, 0);
+	free(extents);
+	each_fault(r, map_new(&map, &got, &d))
+		cr_assert(r == -ENOMEM && got.extents, "the root is still the caller's");
+	cr_assert_eq(r, 0);
+	map_free(map);
+}
+
+Test(faults, the_cache)
+{
+	const struct extent x = {.chunk = 5, .plain_size = 4096};
+	struct plain_cache *c = NULL;
+	struct chunk *chunk;
+	int r;
+
+	each_fault(r, plain_cache_new(&c, 4096)) cr_assert(r == -ENOMEM && !c);
+	cr_assert_eq(r, 0);
+	each_fault(r, plain_cache_claim(c, &x, &chunk)) cr_assert_eq(r, -ENOMEM);
+	cr_assert_eq(r, CHUNK_LOAD);
+	plain_cache_done(c, chunk, 0);
+	plain_cache_release(c, chunk);
+	plain_cache_free(c);
+	plain_cache_free(NULL);
+}
