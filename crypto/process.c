@@ -59,7 +59,10 @@ static int dump_no_mapping(void)
 
 int process_own_openssl(void)
 {
-	return CRYPTO_set_mem_functions(noted_malloc, wiping_realloc, wiping_free) == 1 ? 0 : -EBUSY;
+	if (CRYPTO_set_mem_functions(noted_malloc, wiping_realloc, wiping_free) != 1)
+		return -EBUSY;
+	/* made at its first use otherwise, which OpenSSL 3.0 does not survive without memory */
+	return OSSL_LIB_CTX_get0_global_default() ? 0 : -ENOMEM;
 }
 
 int process_hide_memory(void)

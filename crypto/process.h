@@ -10,7 +10,7 @@
 int process_hide_memory(void);
 
 /* Only the last of that: OpenSSL wipes what it frees, and what it cannot allocate is noted
- * (proto/base/memory.h). 0 or -EBUSY. */
+ * (proto/base/memory.h). 0, -EBUSY or -ENOMEM. */
 int process_own_openssl(void);
 
 #endif
