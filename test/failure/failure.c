@@ -3,7 +3,6 @@
  * one result among others. See usage(). */
 #include "phases.h"
 
-#include <execinfo.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -45,22 +44,10 @@ static void usage(void)
 		stderr);
 }
 
-static void crashed(int signal)
-{
-	void *frames[48];
-
-	inject_disarm();
-	backtrace_symbols_fd(frames, backtrace(frames, 48), STDERR_FILENO);
-	(void)raise(signal);
-}
-
 _Noreturn static void child(struct run *run, const struct phase *p, const struct trial *t)
 {
-	const struct sigaction action = {.sa_handler = crashed, .sa_flags = (int)SA_RESETHAND};
-
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	(void)sigaction(SIGSEGV, &action, NULL);
-	(void)sigaction(SIGABRT, &action, NULL);
+	inject_tell_crashes();
 	(void)alarm(HANG_SECONDS);
 	phase_run(p, t, &run->shared->outcome);
 	exit(0); /* where a sanitizer looks for leaks */

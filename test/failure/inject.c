@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -73,6 +74,24 @@ const size_t inject_n_faults = sizeof(inject_faults) / sizeof(inject_faults[0]);
 struct inject_order *inject_order;
 atomic_long inject_live;
 
+static void crashed(int signal)
+{
+	void *frames[48];
+
+	if (inject_order)
+		inject_order->armed = 0;
+	backtrace_symbols_fd(frames, backtrace(frames, 48), STDERR_FILENO);
+	(void)raise(signal);
+}
+
+void inject_tell_crashes(void)
+{
+	const struct sigaction action = {.sa_handler = crashed, .sa_flags = (int)SA_RESETHAND};
+
+	(void)sigaction(SIGSEGV, &action, NULL);
+	(void)sigaction(SIGABRT, &action, NULL);
+}
+
 /* The library's order lies in the file that the environment names; a program sets the pointer itself. */
 __attribute__((constructor)) static void find_order(void)
 {
@@ -90,6 +109,7 @@ __attribute__((constructor)) static void find_order(void)
 		abort();
 	(void)close(fd);
 	inject_order = p;
+	inject_tell_crashes();
 }
 
 void inject_arm(size_t fault, uint64_t at, bool always, bool trace)

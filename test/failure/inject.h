@@ -84,6 +84,9 @@ extern atomic_long inject_live;		  /* allocations that were not freed */
 void inject_arm(size_t fault, uint64_t at, bool always, bool trace);
 void inject_disarm(void);
 
+/* From where, on stderr. */
+void inject_tell_crashes(void);
+
 /* Shall this call fail? 0, or the fault's error; errno is set when it is one. `fd`: -1 for none. */
 int inject_now(enum inject_call call, int fd);
 
