@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 
 #define HELLO_ID 1u
-#define STUBS_MAX 16u /* requests that were given up; more of them, and it is the host that is broken */
+#define STUBS_MAX 16u /* requests that were given up; with more of them it is the host that is broken */
 
 /* An answer on its way to who asked. */
 struct frame {
@@ -482,12 +482,16 @@ static int request_begin(struct wire_connection *c, struct request *q, const str
 	return r;
 }
 
-/* With the lock held: answers may still come for a request that ends. */
+/* With the lock held: answers may still come for a request that ends. The host counts it as open until then,
+ * and half of what it allows is for others. */
 static void leave_stub(struct wire_connection *c, const struct request *q)
 {
 	struct stub *s = find_stub(c, 0);
+	unsigned int n = 1;
 
-	if (s)
+	for (size_t k = 0; k < STUBS_MAX; k++)
+		n += c->stubs[k].id != 0;
+	if (s && n <= c->max_open / 2)
 		*s = (struct stub){q->id, q->type, q->n_missing, q->max_payload};
 	else
 		break_locked(c, -ETIMEDOUT, 0, &(struct err){"too many requests without an answer"});

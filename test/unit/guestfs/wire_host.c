@@ -41,8 +41,8 @@ static int send_answer(struct served *s, const struct wire_header *request, enum
 	pthread_mutex_unlock(&s->h->lock);
 	if (tamper)
 		n = tamper(arg, request->type, serial, &frame);
-	r = n > 0 ? write_full(s->fd, frame.data, n) : 0;
-	if (n != frame.size)
+	r = n > 0 && n != WIRE_HOST_SWALLOW ? write_full(s->fd, frame.data, n) : 0;
+	if (n != frame.size && n != WIRE_HOST_SWALLOW)
 		r = -1;
 	buf_deinit(&frame);
 	return r;

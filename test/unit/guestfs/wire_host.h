@@ -13,8 +13,9 @@
 #include <stdbool.h>
 
 /* What to do with an answer frame before it is sent (header and payload are encoded): change it, or return
- * how many of its bytes to send before the connection is closed; its size for all. `serial` counts answers.
- */
+ * how many of its bytes to send before the connection is closed; its size for all; WIRE_HOST_SWALLOW to send
+ * nothing and go on. `serial` counts answers. */
+#define WIRE_HOST_SWALLOW SIZE_MAX
 typedef size_t wire_tamper(void *arg, enum wire_type type, unsigned int serial, struct buf *frame);
 
 struct wire_host {

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * How long a host is waited for: one that restarts, hangs, lies about some chunks, or has become another
+ * version. Times are bounds with much room: they tell "at once" from "a time-out". */
+#include "wire_world.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <time.h>
+
+#define CHUNK 16384u
+#define BAD 64u				     /* of the data chunks */
+#define BAD_AT (4096u + (size_t)BAD * CHUNK) /* where it lies in the image */
+#define PATIENT_MS 20000u
+#define REMEMBERED_US 1100000 /* after it a chunk that has failed is asked for again, whatever it took */
+
+TestSuite(connection_life, .init = set_up, .fini = tear_down, .timeout = 120);
+
+static long now_ms(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int read_at(struct image *i, size_t at, size_t n, struct err *e)
+{
+	static _Thread_local uint8_t got[CHUNK];
+	int r = image_pread(i, got, n, at, e);
+
+	if (r == 0)
+		cr_assert_eq(memcmp(got, w.plain + at, n), 0);
+	return r;
+}
+
+static void must_read_at(struct image *i, size_t at)
+{
+	struct err e = {""};
+	int r = read_at(i, at, 4096, &e);
+
+	cr_assert_eq(r, 0, "%d: %s", r, e.text);
+}
+
+/* How many of a chunk's pages cannot be read. */
+static int bad_pages(struct image *i, size_t at)
+{
+	int n = 0;
+
+	for (size_t k = 0; k < CHUNK; k += 4096)
+		n += read_at(i, at + k, 4096, NULL) < 0;
+	return n;
+}
+
+static void *read_everything(void *arg)
+{
+	must_read_all(arg);
+	return NULL;
+}
+
+static struct source_stats stats_of(struct image *i)
+{
+	struct image_stats s;
+
+	image_stats(i, &s);
+	return s.source;
+}
+
+/* What the host does to answers for chunks: to one of them, or to all. */
+enum trick { STATUS, BREAK_RULES, RESET, SWALLOW, SWALLOW_TILL_LATER };
+
+static struct {
+	atomic_bool on;
+	enum trick trick;
+	enum wire_status status;
+	bool every;
+	struct buf late;
+	atomic_bool flush; /* `late` goes behind the next answer */
+	atomic_uint played;
+} lie;
+
+static size_t play(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	bool bad;
+
+	(void)arg;
+	(void)serial;
+	if (!lie.on || type != WIRE_CHUNKS)
+		return frame->size;
+	bad = get_le32(frame->data + 16) == w.sealed.n_meta_chunks + BAD;
+	if (!bad && !lie.every) {
+		if (lie.flush) {
+			buf_put(frame, lie.late.data, lie.late.size);
+			lie.late.size = 0;
+		}
+		return frame->size;
+	}
+	atomic_fetch_add(&lie.played, 1);
+	switch (lie.trick) {
+	case STATUS:
+		put_le16(frame->data + 6, lie.status);
+		put_le32(frame->data, 8);
+		frame->size = 24;
+		return 24;
+	case BREAK_RULES:
+		put_le16(frame->data + 4, WIRE_INDEX);
+		return frame->size;
+	case RESET:
+		return 1;
+	case SWALLOW_TILL_LATER:
+		buf_put(&lie.late, frame->data, frame->size);
+		return WIRE_HOST_SWALLOW;
+	case SWALLOW:
+		break;
+	}
+	return WIRE_HOST_SWALLOW;
+}
+
+static void begin_lie(enum trick trick, enum wire_status status, bool every)
+{
+	lie.trick = trick;
+	lie.status = status;
+	lie.every = every;
+	lie.late.max = 1 << 20;
+	lie.on = true;
+	wire_host_tamper(&w.host, play, NULL);
+}
+
+Test(connection_life, a_chunk_that_the_host_fails_with_costs_little)
+{
+	static const struct {
+		enum trick trick;
+		enum wire_status status;
+	} lies[] = {
+		{STATUS, WIRE_INTERNAL}, {STATUS, WIRE_NOT_FOUND}, {STATUS, WIRE_DENIED},
+		{STATUS, WIRE_INVALID},	 {BREAK_RULES, 0},
+	};
+
+	for (size_t k = 0; k < sizeof(lies) / sizeof(lies[0]); k++) {
+		struct image *i = must_open(PATIENT_MS);
+		long began = now_ms();
+
+		begin_lie(lies[k].trick, lies[k].status, false);
+		for (int again = 0; again < 20; again++)
+			cr_assert_eq(bad_pages(i, BAD_AT), 4, "%zu", k);
+		cr_assert_eq(bad_pages(i, BAD_AT + CHUNK), 0);
+		cr_assert_lt(now_ms() - began, 3000, "%zu", k);
+		lie.on = false;
+		(void)usleep(REMEMBERED_US);
+		cr_assert_eq(bad_pages(i, BAD_AT), 0, "%zu", k);
+		must_read_all(i);
+		image_close(i);
+	}
+}
+
+Test(connection_life, a_failure_that_passes_within_some_tries_is_not_seen)
+{
+	struct image *i = must_open(PATIENT_MS);
+
+	begin_lie(STATUS, WIRE_INTERNAL, true);
+	lie.played = 0;
+	cr_assert_lt(read_at(i, BAD_AT, 4096, NULL), 0);
+	cr_assert_eq(lie.played, 5);
+	image_close(i);
+}
+
+static void *tell_the_truth_soon(void *arg)
+{
+	(void)usleep(1500000);
+	atomic_store((atomic_bool *)arg, false);
+	return NULL;
+}
+
+Test(connection_life, a_registry_that_is_away_is_waited_for)
+{
+	struct image *i = must_open(PATIENT_MS);
+	pthread_t t;
+	long began = now_ms();
+
+	begin_lie(STATUS, WIRE_UNAVAILABLE, true);
+	cr_assert_eq(pthread_create(&t, NULL, tell_the_truth_soon, &lie.on), 0);
+	must_read_at(i, BAD_AT);
+	cr_assert_gt(now_ms() - began, 1000);
+	pthread_join(t, NULL);
+	cr_assert_eq(w.host.connections, 1);
+	image_close(i);
+}
+
+Test(connection_life, a_registry_that_stays_away_is_waited_for_once)
+{
+	struct image *i = must_open(1500);
+	long began = now_ms();
+
+	must_read_at(i, 0); /* the map */
+	begin_lie(STATUS, WIRE_UNAVAILABLE, true);
+	cr_assert_lt(read_at(i, BAD_AT, 4096, NULL), 0);
+	cr_assert_gt(now_ms() - began, 1300);
+	began = now_ms();
+	for (size_t k = 0; k < 50; k++)
+		cr_assert_lt(read_at(i, 4096 + k * CHUNK, 4096, NULL), 0);
+	cr_assert_lt(now_ms() - began, 1000);
+	lie.on = false;
+	(void)usleep(REMEMBERED_US);
+	must_read_all(i);
+	/* another time is another time */
+	lie.on = true;
+	began = now_ms();
+	cr_assert_lt(read_at(i, BAD_AT, 4096, NULL), 0);
+	cr_assert_gt(now_ms() - began, 1300);
+	image_close(i);
+}
+
+/* A host that answers BUSY now and then, for longer than anyone waits, is not away. */
+Test(connection_life, a_busy_host_is_not_one_that_is_away)
+{
+	struct image *i = must_open(1000);
+	long end = now_ms() + 3000;
+
+	while (now_ms() < end) {
+		w.host.busy = 1;
+		must_read_all(i);
+	}
+	image_close(i);
+}
+
+Test(connection_life, a_host_that_hangs_goes_on_where_it_was)
+{
+	struct image *i = must_open(PATIENT_MS);
+	pthread_t t;
+
+	must_read_at(i, 0);
+	/* the serving thread waits for this lock */
+	pthread_mutex_lock(&w.host.lock);
+	cr_assert_eq(pthread_create(&t, NULL, read_everything, i), 0);
+	(void)usleep(1000000);
+	pthread_mutex_unlock(&w.host.lock);
+	pthread_join(t, NULL);
+	cr_assert_eq(w.host.connections, 1);
+	image_close(i);
+}
+
+static void *read_bad(void *arg)
+{
+	struct err e = {""};
+
+	cr_assert_eq(read_at(arg, BAD_AT, 4096, &e), -ETIMEDOUT, "%s", e.text);
+	return NULL;
+}
+
+/* The reader of a chunk that never comes, and one of others until it has given up. */
+static void read_around(struct image *i)
+{
+	long end = now_ms() + 2300;
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, read_bad, i), 0);
+	while (now_ms() < end)
+		for (size_t k = 0; k < 32; k++)
+			must_read_at(i, 4096 + k * CHUNK);
+	pthread_join(t, NULL);
+}
+
+Test(connection_life, a_request_without_an_answer_is_given_up_alone)
+{
+	struct image *i = must_open(2000);
+
+	must_read_at(i, 0);
+	begin_lie(SWALLOW, 0, false);
+	read_around(i);
+	cr_assert_eq(w.host.connections, 1);
+	cr_assert_eq(stats_of(i).timeouts, 1);
+	cr_assert_eq(stats_of(i).reconnects, 0);
+	/* half of the three requests that this host takes are for others: it is left at the second */
+	(void)usleep(REMEMBERED_US);
+	read_around(i);
+	cr_assert_eq(w.host.connections, 2);
+	image_close(i);
+}
+
+Test(connection_life, an_answer_that_comes_late_is_dropped)
+{
+	struct image *i = must_open(2000);
+
+	must_read_at(i, 0);
+	begin_lie(SWALLOW_TILL_LATER, 0, false);
+	read_around(i);
+	lie.flush = true;
+	must_read_at(i, 4096);
+	cr_assert_eq(lie.late.size, 0);
+	lie.on = false;
+	(void)usleep(REMEMBERED_US);
+	must_read_all(i);
+	cr_assert_eq(w.host.connections, 1);
+	buf_deinit(&lie.late);
+	image_close(i);
+}
+
+/* Away ------------------------------------------------------------------------------------------------ */
+
+static void host_away(void)
+{
+	wire_host_stop(&w.host);
+	(void)unlink(w.path);
+}
+
+static void *host_back_soon(void *arg)
+{
+	(void)arg;
+	(void)usleep(700000);
+	wire_host_start(&w.host, &w.sealed, w.path);
+	return NULL;
+}
+
+Test(connection_life, a_mount_waits_when_it_is_told_to)
+{
+	struct image *i = NULL;
+	struct err e = {""};
+	pthread_t t;
+	long began = now_ms();
+
+	host_away();
+	cr_assert_eq(open_and_wait(&i, "localhost:5000/a", PATIENT_MS, 0, &e), -ENOENT);
+	cr_assert_lt(now_ms() - began, 200);
+	cr_assert_lt(open_and_wait(&i, "localhost:5000/a", PATIENT_MS, 400, &e), 0);
+	cr_assert_gt(now_ms() - began, 350);
+	cr_assert_lt(now_ms() - began, 3000);
+	cr_assert_eq(pthread_create(&t, NULL, host_back_soon, NULL), 0);
+	cr_assert_eq(open_and_wait(&i, "localhost:5000/a", PATIENT_MS, PATIENT_MS, &e), 0, "%s", e.text);
+	pthread_join(t, NULL);
+	must_read_all(i);
+	image_close(i);
+}
+
+/* A listener that takes every connection and says nothing or closes it. */
+struct deaf_host {
+	int fd;
+	bool closes;
+	atomic_bool stop;
+	atomic_uint connections;
+	pthread_t thread;
+	int taken[64];
+};
+
+static void *be_deaf(void *arg)
+{
+	struct deaf_host *h = arg;
+	unsigned int n = 0;
+
+	while (!h->stop) {
+		struct pollfd p = {.fd = h->fd, .events = POLLIN};
+		int fd;
+
+		if (poll(&p, 1, 10) != 1 || (fd = accept(h->fd, NULL, NULL)) < 0)
+			continue;
+		h->connections++;
+		if (h->closes || n == 64)
+			(void)close(fd);
+		else
+			h->taken[n++] = fd;
+	}
+	while (n > 0)
+		(void)close(h->taken[--n]);
+	(void)close(h->fd);
+	return NULL;
+}
+
+static void deaf_host_start(struct deaf_host *h, bool closes)
+{
+	struct sockaddr_un un = {.sun_family = AF_UNIX};
+
+	*h = (struct deaf_host){.closes = closes};
+	(void)snprintf(un.sun_path, sizeof(un.sun_path), "%s", w.path);
+	h->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	cr_assert_eq(bind(h->fd, (const struct sockaddr *)&un, sizeof(un)), 0);
+	cr_assert_eq(listen(h->fd, 64), 0);
+	cr_assert_eq(pthread_create(&h->thread, NULL, be_deaf, h), 0);
+}
+
+static void deaf_host_stop(struct deaf_host *h)
+{
+	h->stop = true;
+	pthread_join(h->thread, NULL);
+	(void)unlink(w.path);
+}
+
+Test(connection_life, many_readers_make_no_storm_of_connections)
+{
+	struct image *i = must_open(PATIENT_MS);
+	struct deaf_host deaf;
+	pthread_t t[16];
+
+	host_away();
+	deaf_host_start(&deaf, true);
+	for (int k = 0; k < 16; k++)
+		cr_assert_eq(pthread_create(&t[k], NULL, read_everything, i), 0);
+	(void)usleep(3000000);
+	deaf_host_stop(&deaf);
+	/* 20 + 40 + … + 640 ms, and then one a second */
+	cr_assert_lt(deaf.connections, 12, "%u", deaf.connections);
+	cr_assert_gt(deaf.connections, 4, "%u", deaf.connections);
+	wire_host_start(&w.host, &w.sealed, w.path);
+	for (int k = 0; k < 16; k++)
+		pthread_join(t[k], NULL);
+	cr_assert_eq(w.host.connections, 1);
+	cr_assert_eq(stats_of(i).reconnects, 1);
+	image_close(i);
+}
+
+static void *read_until_stopped(void *arg)
+{
+	cr_assert_lt(read_at(arg, BAD_AT, 4096, NULL), 0);
+	return NULL;
+}
+
+Test(connection_life, stopping_ends_the_wait_for_a_host_that_hangs)
+{
+	struct image *i = must_open(PATIENT_MS);
+	struct deaf_host deaf;
+	pthread_t t[2];
+	long began;
+
+	host_away();
+	deaf_host_start(&deaf, false);
+	for (int k = 0; k < 2; k++)
+		cr_assert_eq(pthread_create(&t[k], NULL, read_until_stopped, i), 0);
+	(void)usleep(500000);
+	cr_assert_eq(deaf.connections, 1);
+	began = now_ms();
+	image_stop(i);
+	for (int k = 0; k < 2; k++)
+		pthread_join(t[k], NULL);
+	cr_assert_lt(now_ms() - began, 500);
+	image_close(i);
+	deaf_host_stop(&deaf);
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
+static size_t another_version(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	(void)arg;
+	(void)serial;
+	if (type == WIRE_HELLO) {
+		put_le16(frame->data + 6, WIRE_UNSUPPORTED);
+		put_le32(frame->data, 8);
+		frame->size = 24;
+	}
+	return frame->size;
+}
+
+Test(connection_life, a_host_of_another_version_fails_reads_until_one_of_ours_is_back)
+{
+	struct image *i = must_open(PATIENT_MS), *none = NULL;
+	struct err e = {""};
+	long began = now_ms();
+
+	wire_host_tamper(&w.host, another_version, NULL);
+	wire_host_quiet(&w.host);
+	for (int k = 0; k < 20; k++)
+		cr_assert_eq(read_at(i, BAD_AT, 4096, &e), -ENOTSUP, "%s", e.text);
+	cr_assert_eq(open_and_wait(&none, "localhost:5000/a", PATIENT_MS, PATIENT_MS, &e), -ENOTSUP);
+	cr_assert_lt(now_ms() - began, 2000);
+	wire_host_tamper(&w.host, NULL, NULL);
+	(void)usleep(LITTLE_WHILE_US);
+	must_read_all(i);
+	image_close(i);
+}
+
+Test(connection_life, what_is_in_memory_waits_for_nobody)
+{
+	struct image *i = must_open(PATIENT_MS);
+	pthread_t t[8];
+
+	must_read_at(i, 4096);
+	host_away();
+	for (int k = 0; k < 8; k++)
+		cr_assert_eq(pthread_create(&t[k], NULL, read_until_stopped, i), 0);
+	(void)usleep(200000);
+	for (int k = 0; k < 100; k++) {
+		long began = now_ms();
+
+		must_read_at(i, 4096);
+		cr_assert_lt(now_ms() - began, 50);
+	}
+	image_stop(i);
+	for (int k = 0; k < 8; k++)
+		pthread_join(t[k], NULL);
+	image_close(i);
+	wire_host_start(&w.host, &w.sealed, w.path);
+}
