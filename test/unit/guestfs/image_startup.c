@@ -68,7 +68,12 @@ static void record_close(struct source *s)
 	(void)s;
 }
 
-static const struct source_ops recorder_ops = {record_open, record_index, record_chunks, NULL, record_close};
+static const struct source_ops recorder_ops = {
+	.open = record_open,
+	.read_index = record_index,
+	.read_chunks = record_chunks,
+	.close = record_close,
+};
 
 static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
