@@ -43,10 +43,12 @@ int descriptor_decode(struct descriptor *out, const uint8_t raw[static DESCRIPTO
 {
 	struct bytes b = bytes_of(raw, DESCRIPTOR_SIZE);
 	struct descriptor d;
-	const uint8_t *m = bytes_take(&b, sizeof(magic));
-	uint32_t version = bytes_le32(&b);
-	uint32_t suite = bytes_le32(&b);
+	uint8_t m[sizeof(magic)];
+	uint32_t version, suite;
 
+	bytes_copy(&b, m, sizeof(m));
+	version = bytes_le32(&b);
+	suite = bytes_le32(&b);
 	d.image_size = bytes_le64(&b);
 	d.n_chunks = bytes_le32(&b);
 	d.n_blobs = bytes_le32(&b);
@@ -58,7 +60,7 @@ int descriptor_decode(struct descriptor *out, const uint8_t raw[static DESCRIPTO
 	bytes_copy(&b, d.key_commitment, sizeof(d.key_commitment));
 	bytes_copy(&b, d.blobs_digest.bytes, DIGEST_SIZE);
 
-	if (!m || memcmp(m, magic, sizeof(magic)) != 0)
+	if (memcmp(m, magic, sizeof(magic)) != 0)
 		return err_set(e, -EUCLEAN, "descriptor [D1]: not a sealed image");
 	if (version != FORMAT_VERSION)
 		return err_set(e, -ENOTSUP, "descriptor [D2]: format version %u, this program reads 1",

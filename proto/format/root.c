@@ -94,18 +94,19 @@ int root_decode(struct root *out, const uint8_t *plain, size_t size, const struc
 		struct err *e)
 {
 	struct bytes b = bytes_of(plain, size);
-	const uint8_t *m = bytes_take(&b, sizeof(magic));
+	uint8_t m[sizeof(magic)];
 	struct root r = {0};
 	uint64_t n;
 	int x;
 
+	bytes_copy(&b, m, sizeof(m));
 	r.n_map_pages = bytes_le32(&b);
 	r.n_config_chunks = bytes_le32(&b);
 	r.n_startup_chunks = bytes_le32(&b);
 	bytes_zero(&b, 4);
 	r.config_size = bytes_le64(&b);
 	r.startup_size = bytes_le64(&b);
-	if (b.bad || !m || memcmp(m, magic, sizeof(magic)) != 0)
+	if (b.bad || memcmp(m, magic, sizeof(magic)) != 0)
 		return err_set(e, -EUCLEAN, "root [R1]: not a root chunk");
 	n = (uint64_t)r.n_map_pages + r.n_config_chunks + r.n_startup_chunks;
 	x = check_counts(&r, n, b.left, d, e);

@@ -139,6 +139,22 @@ Test(chunk_open, every_other_length_is_refused)
 	}
 }
 
+Test(chunk_open, a_length_that_no_chunk_has_is_refused_before_it_is_read)
+{
+	static const size_t sizes[] = {0, MIN_STORED_SIZE - 1, MAX_STORED_SIZE + 1};
+	static const uint8_t one;
+
+	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++) {
+		const struct chunk_entry entry = {.stored_size = (uint32_t)sizes[k]};
+		uint8_t plain[1];
+		uint32_t size;
+
+		cr_assert_eq(chunk_open(opener, plain, &size, &(struct chunk_expect){&entry, &key, 0, PLAIN},
+					&one, sizes[k], NULL),
+			     -EBADMSG, "%zu", sizes[k]);
+	}
+}
+
 Test(chunk_open, another_key_is_refused)
 {
 	struct chunk_expect x = {&s.entry, &(struct secret){{1}}, PLAIN, PLAIN};

@@ -383,6 +383,171 @@ Test(image, refuses_what_the_caller_did_not_want)
 	o.want_descriptor = &other;
 	cr_assert_eq(image_open(&i, &s.source, &o, &e), -EBADMSG);
 	cr_assert_eq(s.chunk_reads + s.index_reads, 0);
+	o.want_descriptor = NULL;
+	o.want_either = &other;
+	cr_assert_eq(image_open(&i, &s.source, &o, &e), -EBADMSG);
+	cr_assert_eq(s.chunk_reads + s.index_reads, 0);
+	seal_free(&sealed);
+}
+
+Test(image, gives_the_one_that_the_caller_wanted)
+{
+	struct source_memory s;
+	struct sealed sealed;
+	struct digest manifest, descriptor;
+	uint8_t key[32];
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){0});
+	source_memory_init(&s, &sealed);
+	memcpy(key, sealed.image_key, 32);
+	cr_assert_eq(sha256(&manifest, sealed.manifest, strlen(sealed.manifest)), 0);
+	cr_assert_eq(sha256(&descriptor, sealed.descriptor, sizeof(sealed.descriptor)), 0);
+	for (int either = 0; either < 2; either++) {
+		const struct image_options o = {.want_manifest = &manifest,
+						.want_descriptor = &descriptor,
+						.want_either = either ? &descriptor : &manifest,
+						.find_key = find_key,
+						.find_key_arg = key};
+		struct image *i = NULL;
+		struct err e = {""};
+
+		cr_assert_eq(image_open(&i, &s.source, &o, &e), 0, "%s", e.text);
+		cr_assert(digest_equal(image_manifest_digest(i), &manifest));
+		cr_assert(digest_equal(image_descriptor_digest(i), &descriptor));
+		image_close(i);
+	}
+	seal_free(&sealed);
+}
+
+#define CONFIG                                                                                               \
+	"\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"size\":2,"                             \
+	"\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\""
+
+Test(image, refuses_what_is_not_sealed)
+{
+	static const char *const manifests[] = {
+		"{\"schemaVersion\":2,\"mediaType\":\"application/"
+		"vnd.oci.image.index.v1+json\",\"manifests\":[]}",
+		"{\"schemaVersion\":2,\"mediaType\":\"application/"
+		"vnd.oci.image.manifest.v1+json\",\"config\":{" CONFIG
+		"},\"layers\":[{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar\",\"size\":2,"
+		"\"digest\":\"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a\"}]}",
+	};
+
+	for (size_t k = 0; k < sizeof(manifests) / sizeof(manifests[0]); k++) {
+		struct source_memory s;
+		struct sealed sealed;
+		struct image *i = NULL;
+		struct err e = {""};
+
+		seal(&sealed, plain, SIZE, &(struct seal_options){0});
+		source_memory_init(&s, &sealed);
+		free(sealed.manifest);
+		sealed.manifest = strdup(manifests[k]);
+		cr_assert_eq(try_open(&i, &s, &e), -ENOTSUP, "%s", e.text);
+		cr_assert_eq(s.chunk_reads + s.index_reads, 0);
+		seal_free(&sealed);
+	}
+}
+
+/* What a publisher got wrong and the hash tree vouches for. */
+static int verify_sealed(const struct seal_options *o, bool spoil)
+{
+	struct flip f = {.where = IN_CHUNK, .at = 5};
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i;
+	struct err e = {""};
+	int r;
+
+	seal(&sealed, plain, SIZE, o);
+	source_memory_init(&s, &sealed);
+	i = must_open(&s);
+	f.offset = sealed.n_chunks - 1;
+	s.arg = &f;
+	s.tamper = spoil ? flip_byte : NULL;
+	r = image_verify(i, NULL, NULL, &e);
+	cr_assert(r == 0 || e.text[0], "words");
+	image_close(i);
+	seal_free(&sealed);
+	return r;
+}
+
+Test(image, verify_looks_at_chunks_that_nothing_names)
+{
+	const struct seal_options o = {.unnamed = true};
+
+	cr_assert_eq(verify_sealed(&o, false), 0);
+	cr_assert_eq(verify_sealed(&o, true), -EBADMSG);
+}
+
+Test(image, verify_finds_one_id_in_two_entries)
+{
+	cr_assert_eq(verify_sealed(&(struct seal_options){.id_twice = true}, false), -EUCLEAN);
+}
+
+Test(image, verify_finds_numbers_on_the_start_up_list_that_are_none)
+{
+	static const uint32_t numbers[] = {0, 0x40000000, UINT32_MAX};
+
+	for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]); k++)
+		cr_assert_eq(
+			verify_sealed(&(struct seal_options){.startup = true, .startup_first = &numbers[k]},
+				      false),
+			-EUCLEAN, "%u", numbers[k]);
+}
+
+static void count_progress(void *arg, uint64_t done, uint64_t total)
+{
+	uint64_t *last = arg;
+
+	cr_assert(done >= *last && done <= total);
+	*last = done;
+}
+
+Test(image, verify_says_how_far_it_is)
+{
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i;
+	uint64_t last = 0;
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){0});
+	source_memory_init(&s, &sealed);
+	i = must_open(&s);
+	cr_assert_eq(image_verify(i, count_progress, &last, NULL), 0);
+	cr_assert_eq(last, SIZE);
+	image_close(i);
+	seal_free(&sealed);
+}
+
+static int fail_where(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
+{
+	const struct flip *f = arg;
+
+	(void)p;
+	(void)n;
+	return where == f->where && (where != IN_CHUNK || offset == f->offset) ? -ETIMEDOUT : 0;
+}
+
+Test(image, verify_and_open_pass_the_sources_failures_on)
+{
+	struct flip f = {.where = IN_CHUNK};
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i = NULL;
+	struct err e = {""};
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){.unnamed = true});
+	source_memory_init(&s, &sealed);
+	s.tamper = fail_where;
+	s.arg = &f;
+	cr_assert_eq(try_open(&i, &s, &e), -ETIMEDOUT);
+	cr_assert_not_null(strstr(e.text, "root chunk"), "%s", e.text);
+	f.offset = sealed.n_chunks - 1;
+	i = must_open(&s);
+	cr_assert_eq(image_verify(i, NULL, NULL, &e), -ETIMEDOUT);
+	image_close(i);
 	seal_free(&sealed);
 }
 

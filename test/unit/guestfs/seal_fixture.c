@@ -217,6 +217,10 @@ static void seal_image(struct sealing *s, const uint8_t *image, size_t size)
 		s->pieces[s->n_pieces++] = seal_piece(s, image + at, n, (uint32_t)(at / 4096), meta, blob);
 		at += n;
 	}
+	if (s->o->unnamed)
+		(void)seal_piece(s, (const uint8_t *)"named by nobody", 15, 0, false, 0);
+	if (s->o->id_twice)
+		memcpy(s->data[s->n_data - 1].id, s->data[s->n_data - 2].id, 32);
 }
 
 /* Map pages hold chunk numbers, and data chunks count from the number of metadata chunks on, which the pages
@@ -246,7 +250,8 @@ static struct blob seal_root(struct sealing *s)
 	config = seal_piece(s, (const uint8_t *)s->o->config, strlen(s->o->config), 0, true,
 			    s->out->n_blobs - 1);
 	for (uint32_t k = n_startup; k > 0; k--)
-		put_le(&list, first_data + k - 1, 4);
+		put_le(&list,
+		       k == n_startup && s->o->startup_first ? *s->o->startup_first : first_data + k - 1, 4);
 	if (n_startup)
 		startup = seal_piece(s, list.data, list.size, 0, true, s->out->n_blobs - 1);
 	must(s->n_meta == first_data && sealed_before < s->n_meta);

@@ -29,8 +29,8 @@ struct seal_secrets {
 
 struct seal_options {
 	const struct seal_secrets *secrets; /* NULL: fresh ones */
-	uint32_t max_chunk_size; /* 0: 1 MiB */
-	uint32_t cut;		 /* plaintext of every chunk but the last: a multiple of 4096. 0: 64 KiB */
+	uint32_t max_chunk_size;	    /* 0: 1 MiB */
+	uint32_t cut;	       /* plaintext of every chunk but the last: a multiple of 4096. 0: 64 KiB */
 	uint32_t meta_size;    /* the image's first bytes, sealed as metadata: a multiple of 4096; 0: 4096 */
 	uint32_t page_extents; /* of one map page. 0: 1000 */
 	uint32_t n_data_blobs; /* 0: 1 */
@@ -38,6 +38,10 @@ struct seal_options {
 	bool raw;	       /* do not compress */
 	const char *config;    /* NULL: "{}" */
 	bool startup;	       /* list every data chunk, the last first */
+	/* mistakes of a publisher's */
+	const uint32_t *startup_first; /* what the list begins with instead; NULL: no mistake */
+	bool unnamed;		       /* one more data chunk, that no extent names */
+	bool id_twice;		       /* the last chunk's table entry has the id of the one before */
 };
 
 /* `size` is a multiple of 4096. */

@@ -172,6 +172,32 @@ Test(table, a_flipped_bit_costs_the_entries_below_it_until_it_is_right_again)
 	table = NULL;
 }
 
+Test(table, a_tree_of_more_than_one_read_is_fetched_as_far_as_one_goes)
+{
+	const uint32_t n = 64 * 128 * 260; /* 260 blocks of digests: 4 KiB more than 1 MiB with those above */
+
+	tear_down();
+	make(n);
+	must_open();
+	cr_assert_eq(source.index_reads, 1);
+	cr_assert_eq(check(0), 0);
+	cr_assert_eq(check(n - 1), 0);
+	tear_down();
+	table = NULL;
+	set_up();
+}
+
+Test(table, refuses_a_table_of_no_chunks)
+{
+	struct err e = {""};
+
+	d.n_chunks = 0;
+	cr_assert_eq(table_open(&table, &source.source, &d, blob_sizes, &e), -EINVAL);
+	cr_assert_eq(source.index_reads, 0);
+	cr_assert_null(table);
+	table_close(table);
+}
+
 Test(table, entries_that_are_authentic_and_wrong_are_refused)
 {
 	tear_down();
@@ -210,4 +236,18 @@ Test(table, the_sources_failures_travel_up)
 	cr_assert_eq(check(30000), -ETIMEDOUT);
 	source.tamper = NULL;
 	cr_assert_eq(check(30000), 0);
+	table_close(table);
+	table = NULL;
+	/* 40000 entries end with their block, these do not */
+	free(sealed.blobs[1].data);
+	make(ENTRIES - 1);
+	must_open();
+	source.tamper = fail;
+	cr_assert_eq(table_verify_end(table, NULL), -ETIMEDOUT);
+	source.tamper = NULL;
+	cr_assert_eq(table_verify_end(table, NULL), 0);
+	table_close(table);
+	table = NULL;
+	source.tamper = fail;
+	cr_assert_eq(table_open(&table, &source.source, &d, blob_sizes, NULL), -ETIMEDOUT);
 }

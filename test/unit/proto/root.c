@@ -272,6 +272,18 @@ Test(map_page, refuses_sizes_that_are_no_extents)
 	}
 }
 
+Test(map_page, refuses_more_than_a_chunk_may_hold)
+{
+	static uint8_t raw[MAX_CHUNK_SIZE + EXTENT_SIZE];
+	struct extent *x = NULL;
+	size_t size = MAX_CHUNK_SIZE / EXTENT_SIZE * EXTENT_SIZE + EXTENT_SIZE, n;
+	struct err e = {""};
+
+	cr_assert_eq(map_page_decode(&x, &n, raw, size, 30, 64, &image, &e), -EUCLEAN);
+	cr_assert_not_null(strstr(e.text, "[A1]"), "%s", e.text);
+	cr_assert_null(x);
+}
+
 Test(map_page, last_blocks_of_the_largest_image)
 {
 	static const struct descriptor largest = {
