@@ -100,7 +100,7 @@ static size_t play(void *arg, enum wire_type type, unsigned int serial, struct b
 	atomic_fetch_add(&lie.played, 1);
 	switch (lie.trick) {
 	case STATUS:
-		put_le16(frame->data + 6, lie.status);
+		put_le16(frame->data + 6, (uint16_t)lie.status);
 		put_le32(frame->data, 8);
 		frame->size = 24;
 		return 24;
