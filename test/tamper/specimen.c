@@ -72,6 +72,17 @@ static void put_blocks(struct making *m, struct buf *to, struct random *content,
 	}
 }
 
+/* The last n bytes again. */
+static void put_twin(struct buf *to, size_t n)
+{
+	uint8_t *copy = malloc(n);
+
+	must(copy);
+	memcpy(copy, to->data + to->size - n, n);
+	buf_put(to, copy, n);
+	free(copy);
+}
+
 static void put_file(struct making *m, uint32_t number, const char *path)
 {
 	unsigned int layer = number % m->shape->n_layers;
@@ -86,12 +97,10 @@ static void put_file(struct making *m, uint32_t number, const char *path)
 	n->start = (uint32_t)(data->size / BLOCK_SIZE);
 	n->size = (uint64_t)blocks * BLOCK_SIZE - random_below(&m->random, BLOCK_SIZE);
 	blocks -= hole;
-	if (number % 11 == 10 && data->size >= (size_t)blocks * BLOCK_SIZE) {
-		buf_put(data, data->data + data->size - (size_t)blocks * BLOCK_SIZE,
-			(size_t)blocks * BLOCK_SIZE); /* a twin */
-	} else {
+	if (number % 11 == 10 && data->size >= (size_t)blocks * BLOCK_SIZE)
+		put_twin(data, (size_t)blocks * BLOCK_SIZE);
+	else
 		put_blocks(m, data, &content, blocks);
-	}
 	if (number % 7 == 3)
 		n->xattrs = attribute(m, 1 + random_below(&m->random, 60));
 	if (hole) {
