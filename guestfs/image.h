@@ -61,9 +61,10 @@ int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err
 void image_will_need(struct image *i, uint64_t offset, uint64_t n);
 
 /* Before the first read: find the start-up list's chunks, then load them in the background, always by the
- * same requests. From then on reads of them wait for those. At most half of `cache_bytes`; what is behind
- * that on the list is read on demand like everything else. Without a list nothing is done. 0, or a negative
- * errno when the list itself cannot be had: reading without it would tell what it is there to hide. */
+ * same requests. From then on reads of them wait for those. Without a list nothing is done. 0; STARTUP_CUT
+ * when not all of it fits into the cache: the rest is read on demand like everything else; a negative errno
+ * when the list itself cannot be had: reading without it would tell what it is there to hide. */
+enum { STARTUP_CUT = 1 };
 int image_prefetch_startup(struct image *i, struct err *e);
 
 /* Append the source image's OCI config (JSON bytes) to `to`. */

@@ -108,10 +108,11 @@ static int find_extents(struct image *i, const struct wanted *list, size_t n, st
 	return r;
 }
 
-/* Claim what was found, in its order, until half of the cache is taken. */
+/* Claim what was found, in its order, as long as the cache has room for it and a little more. */
 static int claim(struct startup *s, size_t n, struct err *e)
 {
-	size_t left = s->i->cache_bytes / 2;
+	size_t left = s->i->cache_bytes - s->i->cache_bytes / 8;
+	int result = 0;
 
 	for (size_t k = 0; k < n; k++) {
 		struct extent *x = &s->extents[k];
@@ -119,8 +120,10 @@ static int claim(struct startup *s, size_t n, struct err *e)
 
 		if (x->plain_size == 0)
 			continue; /* named twice, or no part of the image's address space */
-		if (x->plain_size > left)
+		if (x->plain_size > left) {
+			result = STARTUP_CUT;
 			break;
+		}
 		r = plain_cache_claim(s->i->cache, x, &s->chunks[s->n]);
 		if (r < 0)
 			return err_errno(e, r, "chunk %u", x->chunk);
@@ -134,7 +137,7 @@ static int claim(struct startup *s, size_t n, struct err *e)
 	}
 	explicit_bzero(s->extents + s->n, (n - s->n) * sizeof(*s->extents));
 	qsort(s->numbers, s->n, sizeof(*s->numbers), by_number);
-	return 0;
+	return result;
 }
 
 /* Those from `first` on are not loaded: who waits for them is told why. */
@@ -181,11 +184,14 @@ static int prepare(struct startup *s, size_t n, struct err *e)
 		r = find_extents(s->i, list, n, s->extents, e);
 	if (r == 0)
 		r = claim(s, n, e);
-	if (r == 0) {
+	if (r >= 0) {
+		int error;
+
 		atomic_store_explicit(&s->loading, true, memory_order_relaxed);
-		r = pthread_create(&s->thread, NULL, load_thread, s);
-		s->started = r == 0;
-		r = r == 0 ? 0 : err_errno(e, -r, "starting a thread");
+		error = pthread_create(&s->thread, NULL, load_thread, s);
+		s->started = error == 0;
+		if (error)
+			r = err_errno(e, -error, "starting a thread");
 	}
 	if (r < 0) {
 		abandon(s, 0, r);
@@ -212,7 +218,7 @@ int image_prefetch_startup(struct image *i, struct err *e)
 		return err_prefix(e, r, "start-up list");
 	}
 	i->startup = s;
-	return 0;
+	return r;
 }
 
 bool startup_hides(const struct startup *s, const struct extent *x, size_t n)

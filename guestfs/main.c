@@ -145,13 +145,23 @@ static bool serve(struct guestfs *g)
 	return true;
 }
 
+static int prefetch_startup(struct image *i, struct err *e)
+{
+	int r = image_prefetch_startup(i, e);
+
+	if (r != STARTUP_CUT)
+		return r;
+	log_warn("the start-up list is larger than the cache, the rest of it is read on demand");
+	return 0;
+}
+
 static int run(struct guestfs *g, struct options *o, struct background *background)
 {
 	struct err e = {""};
 	int r = open_image(&g->image, o, g->keeper, &e);
 
 	if (r == 0)
-		r = image_prefetch_startup(g->image, &e);
+		r = prefetch_startup(g->image, &e);
 	if (r == 0)
 		r = front_start(&g->front, g->image, g->keeper, o->front.kind, &e);
 	if (r < 0) {
