@@ -39,7 +39,11 @@ _Noreturn static void wait_and_exit(int fd, pid_t child)
 		(void)fprintf(stderr, PROGRAM ": ended before the mount could be used (status %d)\n", status);
 	} else if (report.words[0]) {
 		report.words[sizeof(report.words) - 1] = '\0';
-		(void)fprintf(stderr, PROGRAM ": %s\n", report.words);
+		if (report.code == 0)
+			(void)puts(report.words);
+		else
+			(void)fprintf(stderr, PROGRAM ": %s\n", report.words);
+		(void)fflush(stdout);
 	}
 	_exit(report.code);
 }
@@ -119,18 +123,21 @@ static void report(struct background *b, int code, const char *words)
 	b->fd = -1;
 }
 
-void background_ready(struct background *b)
+void background_ready(struct background *b, const char *words)
 {
-	char words[64];
+	char state[64];
 
 	if (b->fd >= 0) {
 		(void)prctl(PR_SET_PDEATHSIG, 0);
-		report(b, 0, "");
+		report(b, 0, words);
+	} else if (words[0]) {
+		(void)puts(words);
+		(void)fflush(stdout);
 	}
 	if (b->notify >= 0) {
-		int n = snprintf(words, sizeof(words), "READY=1\nMAINPID=%ld", (long)getpid());
+		int n = snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
 
-		(void)write_full(b->notify, words, (size_t)n);
+		(void)write_full(b->notify, state, (size_t)n);
 	}
 }
 

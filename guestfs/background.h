@@ -19,8 +19,9 @@ int background_begin(struct background *b, struct err *e);
 /* Connect to the service manager that asked for it (sd_notify(3)), as long as this process may. */
 void background_manager(struct background *b);
 
-/* It can be used: let the first process go with exit code 0; tell the service manager, too. */
-void background_ready(struct background *b);
+/* It can be used: let the first process go with exit code 0, printing `words`, if there are any, on its
+ * standard output; tell the service manager, too. */
+void background_ready(struct background *b, const char *words);
 
 /* It cannot: have the first process print "cocoon-guestfs: <words>" and exit with `code`; without one, print
  * it here. */

@@ -5,6 +5,7 @@
 #include "guestfs/front.h"
 #include "guestfs/keeper.h"
 #include "guestfs/options.h"
+#include "guestfs/pods/serve.h"
 #include "guestfs/privileges.h"
 #include "guestfs/source_wire.h"
 #include "proto/base/cleanup.h"
@@ -15,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -157,6 +159,7 @@ static int prefetch_startup(struct image *i, struct err *e)
 
 static int run(struct guestfs *g, struct options *o, struct background *background)
 {
+	char manifest[DIGEST_TEXT_SIZE];
 	struct err e = {""};
 	int r = open_image(&g->image, o, g->keeper, &e);
 
@@ -170,7 +173,8 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 		return EXIT_MOUNT;
 	}
 	log_mounted(g, o);
-	background_ready(background);
+	background_ready(background,
+			 o->print_manifest ? digest_text(image_manifest_digest(g->image), manifest) : "");
 	if (serve(g)) {
 		front_close(g->front, false);
 	} else {
@@ -212,8 +216,11 @@ int main(int argc, char **argv)
 	struct guestfs g = {.signals = -1};
 	struct options o;
 	struct err e = {""};
-	int r = options_parse(&o, argc, argv, &e);
+	int r;
 
+	if (argc > 1 && strcmp(argv[1], "serve") == 0)
+		return serve_main(argc - 1, argv + 1);
+	r = options_parse(&o, argc, argv, &e);
 	if (r != 0) {
 		if (r < 0)
 			(void)fprintf(stderr, "cocoon-guestfs: %s\n", e.text);

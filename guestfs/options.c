@@ -15,6 +15,7 @@
 static const char help[] =
 	"Usage: cocoon-guestfs [OPTION]... IMAGE DIRECTORY\n"
 	"   or: mount -t cocoon IMAGE DIRECTORY -o key=SPEC[,host=ADDRESS][,NAME=VALUE]...\n"
+	"   or: cocoon-guestfs serve [OPTION]...   in a pod's virtual machine; see serve --help\n"
 	"\n"
 	"Mounts a sealed image on DIRECTORY. Every byte comes from an untrusted host, is checked against "
 	"the\n"
@@ -43,6 +44,7 @@ static const char help[] =
 	"  --nosuid, --nodev, --noexec\n"
 	"                      as in mount(8); by default the image is like an unpacked one\n"
 	"  --foreground        stay in the foreground and log to standard error\n"
+	"  --print-manifest    say on standard output which manifest was mounted, by its digest\n"
 	"  --log-level LEVEL   error, warn, info (default) or debug\n"
 	"  --help, --version\n"
 	"\n"
@@ -154,6 +156,8 @@ static int set_flag(struct options *o, const char *name)
 		o->front.noexec = true;
 	else if (strcmp(name, "foreground") == 0)
 		o->foreground = true;
+	else if (strcmp(name, "print-manifest") == 0)
+		o->print_manifest = true;
 	else
 		return -ENOENT;
 	return 0;

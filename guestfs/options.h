@@ -28,7 +28,7 @@ struct options {
 	struct policy policy; /* owned */
 	size_t cache_bytes;   /* 0: the reader's default */
 	unsigned int timeout_ms, wait_ms;
-	bool foreground;
+	bool foreground, print_manifest;
 	enum log_level log_level;
 };
 

@@ -34,10 +34,8 @@ int ttrpc_header_decode(struct ttrpc_header *out, const uint8_t raw[static TTRPC
 		return err_set(e, -EPROTO, "ttrpc message of type %u", (unsigned)raw[8]);
 	if (h.stream % 2 == 0)
 		return err_set(e, -EPROTO, "ttrpc stream %u is not a client's", h.stream);
-	if (h.size > TTRPC_MAX_DATA)
-		return err_set(e, -E2BIG, "ttrpc message of %u bytes", h.size);
 	*out = h;
-	return 0;
+	return h.size > TTRPC_MAX_DATA ? err_set(e, -E2BIG, "ttrpc message of %u bytes", h.size) : 0;
 }
 
 void ttrpc_header_encode(const struct ttrpc_header *h, uint8_t raw[static TTRPC_HEADER_SIZE])

@@ -22,7 +22,8 @@ struct ttrpc_header {
 	uint8_t flags;
 };
 
-/* -EPROTO for another type or an even stream, -E2BIG for a longer message. */
+/* -EPROTO for another type or an even stream. -E2BIG for a longer message: `out` says whose, so that it can
+ * be skipped and refused. */
 int ttrpc_header_decode(struct ttrpc_header *out, const uint8_t raw[static TTRPC_HEADER_SIZE], struct err *e);
 void ttrpc_header_encode(const struct ttrpc_header *h, uint8_t raw[static TTRPC_HEADER_SIZE]);
 

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The state directory has a directory for each pod: `lock`, held by the mounting program as long as it runs,
+ * `image` where it mounts, the overlay's `upper` and `work`, its `log`, and `manifest` once the pod is whole.
+ * Whether a pod lives is asked of its lock, so that a restart of this process changes nothing. */
+#include "guestfs/pods/pull.h"
+#include "proto/base/bytes.h"
+#include "proto/base/cleanup.h"
+#include "proto/base/io.h"
+#include "proto/base/log.h"
+#include "proto/oci/reference.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+#define NAME_MAX_SIZE 128 /* of a container's id, with NUL; containerd's have 76 bytes at most */
+#define PATH_SIZE 512
+#define MOUNT_OPTIONS_MAX 64
+#define LOG_MAX (64u << 10)
+
+extern char **environ;
+
+struct puller {
+	struct puller_options options;
+	pthread_mutex_t
+		lock; /* one pod begins or ends at a time; mounting, which may wait, is done without it */
+};
+
+/* What one pull works with. */
+struct pod {
+	char name[NAME_MAX_SIZE];
+	char dir[PATH_SIZE], image[PATH_SIZE], upper[PATH_SIZE], work[PATH_SIZE], log[PATH_SIZE],
+		manifest[PATH_SIZE];
+	char rootfs[PATH_SIZE];
+	int lock; /* held until the mounting program has it */
+};
+
+static bool name_is_valid(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	size_t n = strlen(name);
+
+	return n > 0 && n < NAME_MAX_SIZE && name[0] != '.' && strspn(name, allowed) == n;
+}
+
+static int path_of(char to[static PATH_SIZE], const char *directory, const char *name)
+{
+	return snprintf(to, PATH_SIZE, "%s/%s", directory, name) < PATH_SIZE ? 0 : -ENAMETOOLONG;
+}
+
+static int pod_paths(struct pod *pod, const struct puller *p, const char *name)
+{
+	int r = path_of(pod->dir, p->options.state, name);
+
+	(void)snprintf(pod->name, sizeof(pod->name), "%s", name);
+	pod->lock = -1;
+	r = r < 0 ? r : path_of(pod->image, pod->dir, "image");
+	r = r < 0 ? r : path_of(pod->upper, pod->dir, "upper");
+	r = r < 0 ? r : path_of(pod->work, pod->dir, "work");
+	r = r < 0 ? r : path_of(pod->log, pod->dir, "log");
+	return r < 0 ? r : path_of(pod->manifest, pod->dir, "manifest");
+}
+
+/* BUNDLES/NAME and nothing else: the agent's own choice, but its requests come from the host. */
+static int pod_init(struct pod *pod, const struct puller *p, const char *bundle, struct err *e)
+{
+	size_t n = strlen(p->options.bundles);
+	int r;
+
+	if (strncmp(bundle, p->options.bundles, n) != 0 || bundle[n] != '/' || !name_is_valid(bundle + n + 1))
+		return err_set(e, -EINVAL, "bundle %.256s is not %s/ID", bundle, p->options.bundles);
+	r = pod_paths(pod, p, bundle + n + 1);
+	r = r < 0 ? r : path_of(pod->rootfs, bundle, "rootfs");
+	return r < 0 ? err_set(e, r, "bundle %.256s", bundle) : 0;
+}
+
+/* A directory that is there afterwards, and is no link. */
+static int make_directory(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, -errno, "%s", path);
+	if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		return err_set(e, -ENOTDIR, "%s is not a directory", path);
+	return 0;
+}
+
+/* Nothing may lie below the mount: the agent wants the directory empty after its unmount. */
+static int make_rootfs(const struct pod *pod, const char *bundle, struct err *e)
+{
+	int r = make_directory(bundle, e);
+
+	if (r == 0)
+		r = make_directory(pod->rootfs, e);
+	if (r == 0 && rmdir(pod->rootfs) < 0)
+		return err_set(e, -EEXIST, "%s is in use", pod->rootfs);
+	return r < 0 ? r : make_directory(pod->rootfs, e);
+}
+
+/* Remove what a pod has in memory. Only known names are in it, but the overlay's layer has anything. */
+static void remove_tree(int parent, const char *name)
+{
+	cleanup_closedir DIR *d = NULL;
+	int fd;
+
+	if (unlinkat(parent, name, 0) == 0)
+		return;
+	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	d = fd < 0 ? NULL : fdopendir(fd);
+	for (struct dirent *x = d ? readdir(d) : NULL; x; x = readdir(d))
+		if (strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0)
+			remove_tree(fd, x->d_name);
+	(void)unlinkat(parent, name, AT_REMOVEDIR);
+}
+
+/* The pod's lock, if nobody has it. -EBUSY: its mount lives. */
+static int take_lock(const struct pod *pod)
+{
+	char path[PATH_SIZE];
+	cleanup_close int fd = -1;
+	int r = path_of(path, pod->dir, "lock");
+
+	if (r < 0)
+		return r;
+	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK ? -EBUSY : -errno;
+	return take_fd(&fd);
+}
+
+static void reap_pod(struct puller *p, const char *name)
+{
+	struct pod pod;
+
+	if (pod_paths(&pod, p, name) < 0)
+		return;
+	pod.lock = take_lock(&pod);
+	if (pod.lock < 0)
+		return;
+	(void)umount2(pod.image, MNT_DETACH | UMOUNT_NOFOLLOW);
+	remove_tree(AT_FDCWD, pod.dir);
+	(void)close(pod.lock);
+	log_info("pod gone name=%s", name);
+}
+
+void puller_reap(struct puller *p)
+{
+	cleanup_closedir DIR *d = NULL;
+
+	pthread_mutex_lock(&p->lock);
+	d = opendir(p->options.state);
+	for (struct dirent *x = d ? readdir(d) : NULL; x; x = readdir(d))
+		if (name_is_valid(x->d_name))
+			reap_pod(p, x->d_name);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* The mounting program says on its standard output which manifest it is, and why not on its standard error.
+ */
+static int spawn_mount(const struct puller *p, const struct pod *pod, const char *image, int output,
+		       pid_t *pid)
+{
+	const char *argv[MOUNT_OPTIONS_MAX + 8];
+	posix_spawn_file_actions_t actions;
+	size_t n = 0;
+	int r;
+
+	argv[n++] = "cocoon-guestfs";
+	argv[n++] = "--print-manifest";
+	for (size_t i = 0; i < p->options.n_mount; i++)
+		argv[n++] = p->options.mount[i];
+	argv[n++] = "--";
+	argv[n++] = image;
+	argv[n++] = pod->image;
+	argv[n] = NULL;
+	r = posix_spawn_file_actions_init(&actions);
+	if (r != 0)
+		return -r;
+	r = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+	if (r == 0) /* to itself: that one is inherited */
+		r = posix_spawn_file_actions_adddup2(&actions, pod->lock, pod->lock);
+	if (r == 0)
+		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, pod->log,
+						     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
+	if (r == 0)
+		r = posix_spawn(pid, p->options.guestfs, &actions, NULL, (char *const *)(uintptr_t)argv,
+				environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return -r;
+}
+
+/* Its exit codes are mount(8)'s; its last line says why. */
+static int mount_failed(const struct pod *pod, struct err *e)
+{
+	cleanup_buf struct buf text;
+	size_t end, start;
+
+	buf_init(&text, LOG_MAX);
+	if (file_read(AT_FDCWD, pod->log, &text, NULL) < 0 || text.size == 0)
+		return err_set(e, -EIO, "the image was not mounted");
+	for (end = text.size; end > 0 && text.data[end - 1] == '\n'; end--)
+		;
+	for (start = end; start > 0 && text.data[start - 1] != '\n'; start--)
+		;
+	return err_set(e, -EIO, "%.*s", (int)(end - start), (const char *)text.data + start);
+}
+
+static int mount_image(const struct puller *p, const struct pod *pod, const char *image,
+		       char manifest[static DIGEST_TEXT_SIZE], struct err *e)
+{
+	cleanup_close int in = -1, out = -1;
+	struct digest parsed;
+	int fds[2], status = 0, r;
+	pid_t pid;
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return err_errno(e, -errno, "pipe");
+	in = fds[0];
+	out = fds[1];
+	r = spawn_mount(p, pod, image, out, &pid);
+	if (r < 0)
+		return err_errno(e, r, "starting %s", p->options.guestfs);
+	(void)close(take_fd(&out));
+	r = read_full(in, manifest, DIGEST_TEXT_SIZE - 1);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (r < 0 || status != 0)
+		return mount_failed(pod, e);
+	manifest[DIGEST_TEXT_SIZE - 1] = '\0';
+	return digest_parse(&parsed, manifest) < 0
+		       ? err_set(e, -EIO, "%s did not say which image it mounted", p->options.guestfs)
+		       : 0;
+}
+
+static int mount_overlay(const struct pod *pod, struct err *e)
+{
+	char options[4 * PATH_SIZE];
+
+	(void)snprintf(options, sizeof(options), "lowerdir=%s,upperdir=%s,workdir=%s", pod->image, pod->upper,
+		       pod->work);
+	if (mount("overlay", pod->rootfs, "overlay", 0, options) < 0)
+		return err_errno(e, -errno, "the overlay at %s", pod->rootfs);
+	/* from here on the overlay alone keeps the image */
+	if (umount2(pod->image, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
+		int r = err_errno(e, -errno, "hiding the image's own mount");
+
+		(void)umount2(pod->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
+		return r;
+	}
+	return 0;
+}
+
+/* The pod lives already: is it the answer to this pull, too? */
+static int again(const struct pod *pod, const char *image, char manifest[static DIGEST_TEXT_SIZE],
+		 struct err *e)
+{
+	cleanup_buf struct buf text;
+	size_t n = DIGEST_TEXT_SIZE - 1;
+
+	buf_init(&text, PATH_SIZE + REFERENCE_TEXT_SIZE);
+	if (file_read(AT_FDCWD, pod->manifest, &text, NULL) < 0 || text.size != n + 1 + strlen(image) ||
+	    memcmp(text.data + n + 1, image, strlen(image)) != 0)
+		return err_set(e, -EEXIST, "%s has another image, or is being pulled", pod->rootfs);
+	memcpy(manifest, text.data, n);
+	manifest[n] = '\0';
+	return 0;
+}
+
+/* Make the pod's directory anew, with its lock. -EBUSY: it lives. */
+static int pod_begin(struct puller *p, struct pod *pod, struct err *e)
+{
+	int r;
+
+	pthread_mutex_lock(&p->lock);
+	r = make_directory(pod->dir, e);
+	if (r == 0) {
+		pod->lock = take_lock(pod);
+		r = pod->lock < 0 ? pod->lock : 0;
+	}
+	if (r == 0)
+		r = make_directory(pod->image, e);
+	if (r == 0)
+		r = make_directory(pod->upper, e);
+	if (r == 0)
+		r = make_directory(pod->work, e);
+	if (r == 0 && chmod(pod->upper, 0755) < 0) /* becomes the container's root directory */
+		r = err_errno(e, -errno, "%s", pod->upper);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+static int pod_mount(struct puller *p, struct pod *pod, const char *image,
+		     char manifest[static DIGEST_TEXT_SIZE], struct err *e)
+{
+	char record[DIGEST_TEXT_SIZE + REFERENCE_TEXT_SIZE];
+	int r = mount_image(p, pod, image, manifest, e);
+
+	if (r == 0)
+		r = mount_overlay(pod, e);
+	if (r < 0)
+		return r;
+	(void)snprintf(record, sizeof(record), "%s\n%s", manifest, image);
+	return file_write(AT_FDCWD, pod->manifest, record, strlen(record), 0600, e);
+}
+
+int puller_pull(struct puller *p, const char *image, const char *bundle,
+		char manifest[static DIGEST_TEXT_SIZE], struct err *e)
+{
+	struct reference reference;
+	struct pod pod;
+	int r = reference_parse(&reference, image, e);
+
+	if (r == 0 && reference.layout)
+		r = err_set(e, -EINVAL, "%.256s is not an image of a registry", image);
+	if (r == 0)
+		r = pod_init(&pod, p, bundle, e);
+	if (r < 0)
+		return r;
+	r = pod_begin(p, &pod, e);
+	if (r == -EBUSY)
+		return again(&pod, image, manifest, e);
+	if (r == 0)
+		r = make_rootfs(&pod, bundle, e);
+	if (r == 0)
+		r = pod_mount(p, &pod, image, manifest, e);
+	if (pod.lock >= 0)
+		(void)close(pod.lock); /* if it is mounted, the mounting program has it, too */
+	if (r < 0)
+		puller_reap(p);
+	else
+		log_info("pulled image=%s manifest=%s bundle=%s", image, manifest, bundle);
+	return r;
+}
+
+int puller_open(struct puller **out, const struct puller_options *options, struct err *e)
+{
+	struct puller *p;
+	struct statfs fs;
+	int r = make_directories(options->state, e);
+
+	if (r < 0)
+		return r;
+	if (options->n_mount > MOUNT_OPTIONS_MAX)
+		return err_set(e, -E2BIG, "too many options");
+	if (statfs(options->state, &fs) < 0)
+		return err_errno(e, -errno, "%s", options->state);
+	if (fs.f_type != TMPFS_MAGIC)
+		return err_set(e, -ENOTSUP,
+			       "%s is not on tmpfs: what containers write would lie on storage that the "
+			       "host can see",
+			       options->state);
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return err_set(e, -ENOMEM, "out of memory");
+	p->options = *options;
+	pthread_mutex_init(&p->lock, NULL);
+	puller_reap(p);
+	*out = p;
+	return 0;
+}
+
+void puller_close(struct puller *p)
+{
+	if (!p)
+		return;
+	pthread_mutex_destroy(&p->lock);
+	free(p);
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Pulling an image into a container's bundle, as Kata's agent asks for it: a cocoon-guestfs of its own mounts
+ * the sealed image, an overlay with its writable layer in the guest's memory goes over it at BUNDLE/rootfs,
+ * and only that overlay keeps the image. So the agent's unmount at teardown is all it takes: image, daemon
+ * and writable layer go with it. Keys and policy are the mounting program's; nothing here opens anything. */
+#ifndef COCOON_GUESTFS_PODS_PULL_H
+#define COCOON_GUESTFS_PODS_PULL_H
+
+#include "proto/base/digest.h"
+#include "proto/base/err.h"
+
+#include <stddef.h>
+
+struct puller_options {
+	const char *guestfs;	  /* path of the program */
+	const char *const *mount; /* its options: keys, policy, host … */
+	size_t n_mount;
+	const char *bundles; /* containers' bundles are directly below it: /run/kata-containers */
+	const char *state;   /* a directory of our own, on tmpfs: writable layers must not lie where the host
+				sees them */
+};
+
+struct puller;
+
+/* Makes the state directory, and takes over the pods of a puller before us that is gone. The options are
+ * borrowed. -ENOTSUP when `state` is not in memory. */
+int puller_open(struct puller **out, const struct puller_options *options, struct err *e);
+void puller_close(struct puller *p); /* pods stay; NULL is fine */
+
+/* Mount `image` at `bundle`/rootfs and say which manifest it has (text, DIGEST_TEXT_SIZE). The same pull
+ * again, of the same image, is answered as the first. -EINVAL for a bundle or an image name that cannot be;
+ * -EEXIST when something else is there; -EACCES and others as the mount says. Any thread. */
+int puller_pull(struct puller *p, const char *image, const char *bundle,
+		char manifest[static DIGEST_TEXT_SIZE], struct err *e);
+
+/* Remove what pods left that have ended. Called now and then. */
+void puller_reap(struct puller *p);
+
+#endif
