@@ -60,7 +60,8 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 		struct err *e);
 void image_release(struct image *i, struct chunk **chunks, size_t n);
 
-/* Load what is missing of n chunks, without waiting for others and without claiming; failures are silent. */
+/* Load what is missing of n chunks (at most LOAD_MAX_CHUNKS), without waiting for others and without
+ * claiming; failures are silent. */
 void image_warm(struct image *i, const struct extent *x, size_t n);
 
 /* Load n chunks (at most LOAD_MAX_CHUNKS) that the caller has claimed and nobody else loads, in one request,
@@ -71,9 +72,6 @@ int image_load(struct image *i, const struct extent *x, struct chunk **chunks, s
  * pages are loaded as needed. The caller wipes `out`. */
 int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],
 		  size_t *n, struct err *e);
-
-/* Make sure that map page `page` is in memory (it may go again). */
-int image_load_page(struct image *i, uint32_t page, struct err *e);
 
 /* Append the plaintext of n chunks to `to`. */
 int image_read_object(struct image *i, const struct extent *x, size_t n, struct buf *to, struct err *e);

@@ -168,7 +168,7 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 	struct batch b;
 
 	batch_init(&b, i, NULL);
-	for (size_t k = 0; k < n && n_mine < LOAD_MAX_CHUNKS; k++) {
+	for (size_t k = 0; k < n; k++) {
 		struct chunk *c;
 		int r = plain_cache_claim(i->cache, &x[k], &c);
 
@@ -198,7 +198,8 @@ int image_load(struct image *i, const struct extent *x, struct chunk **chunks, s
 	return r;
 }
 
-int image_load_page(struct image *i, uint32_t page, struct err *e)
+/* Fetch map page `page`, and give the extent in it that covers `block`. */
+static int load_page(struct image *i, uint32_t page, uint32_t block, struct extent *out, struct err *e)
 {
 	const struct extent *x = &map_root(i->map)->extents[page];
 	struct chunk *c;
@@ -206,26 +207,17 @@ int image_load_page(struct image *i, uint32_t page, struct err *e)
 
 	if (r < 0)
 		return err_prefix(e, r, "map page %u", page);
-	r = map_page_put(i->map, page, c->plain, c->size, e);
+	r = map_page_put(i->map, page, c->plain, c->size, block, out, e);
 	image_release(i, &c, 1);
 	return r;
 }
 
-/* A page can be pushed out again before it is asked, when very many are in use: a few attempts, then memory
- * is too short. */
 static int find_extent(struct image *i, uint32_t block, struct extent *out, struct err *e)
 {
-	for (int attempt = 0; attempt < 8; attempt++) {
-		uint32_t page;
-		int r = map_find(i->map, block, out, &page);
+	uint32_t page;
 
-		if (r == 0)
-			return 0;
-		r = image_load_page(i, page, e);
-		if (r < 0)
-			return r;
-	}
-	return err_set(e, -ENOMEM, "map pages do not stay in memory");
+	return map_find(i->map, block, out, &page) == MAP_PAGE_MISSING ? load_page(i, page, block, out, e)
+								       : 0;
 }
 
 int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],

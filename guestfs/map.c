@@ -2,12 +2,15 @@
  * Two binary searches. Decoded pages are kept under a cap; the one used longest ago goes first. */
 #include "guestfs/map.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAP_CACHE_BYTES (16u << 20) /* one page may always stay */
+#define MAP_CACHE_BYTES (16u << 20)
+
+static_assert(MAP_CACHE_BYTES >= MAX_MAP_PAGE_EXTENTS * sizeof(struct extent), "one page may always stay");
 
 struct page {
 	struct extent *extents; /* owned; NULL: not in memory */
@@ -116,13 +119,12 @@ static void make_room(struct map *m, const struct page *keep)
 			if (p->extents && p != keep && (!oldest || p->used < oldest->used))
 				oldest = p;
 		}
-		if (!oldest)
-			return;
-		page_drop(m, oldest);
+		page_drop(m, oldest); /* one page alone is not over the limit */
 	}
 }
 
-int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size, struct err *e)
+int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size, uint32_t block,
+		 struct extent *out, struct err *e)
 {
 	const struct extent *pages = m->root.extents;
 	uint32_t end = page + 1 < m->root.n_map_pages ? pages[page + 1].first_block
@@ -135,6 +137,7 @@ int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size
 	if (r < 0)
 		return err_prefix(e, r, "map page %u", page);
 	pthread_mutex_lock(&m->lock);
+	*out = extents[search(extents, n, block)];
 	page_drop(m, p); /* another thread may have been faster */
 	p->extents = extents;
 	p->n = n;

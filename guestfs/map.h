@@ -26,7 +26,9 @@ const struct root *map_root(const struct map *m);
  * MAP_PAGE_MISSING with the number of the page that map_page_put() should be given. */
 int map_find(struct map *m, uint32_t block, struct extent *out, uint32_t *page);
 
-/* Decode and keep page `page`. 0, -EUCLEAN, -ENOMEM. */
-int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size, struct err *e);
+/* Decode and keep page `page`, and give the extent in it that covers `block`: the page may be gone again when
+ * this returns. 0, -EUCLEAN, -ENOMEM. */
+int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size, uint32_t block,
+		 struct extent *out, struct err *e);
 
 #endif

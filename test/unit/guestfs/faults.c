@@ -32,7 +32,8 @@ static void set_up(void)
 {
 	for (size_t i = 0; i < SIZE; i++)
 		plain[i] = (uint8_t)("cocoon spins "[i % 13] + (int)(i >> 12));
-	seal(&sealed, plain, SIZE, &(struct seal_options){.cut = 16384, .page_extents = 5, .startup = true});
+	/* two blocks of chunk table */
+	seal(&sealed, plain, SIZE, &(struct seal_options){.cut = 4096, .page_extents = 20, .startup = true});
 	source_memory_init(&source, &sealed);
 }
 
@@ -84,8 +85,7 @@ Test(faults, opening_an_image)
 	int r;
 
 	/* what cannot be kept of the hash tree is fetched again, so an open may do without a block */
-	each_fault(r, try_open(&i, &e))
-	{
+	each_fault (r, try_open(&i, &e)) {
 		if (r == 0)
 			image_close(i);
 		else
@@ -112,8 +112,7 @@ Test(faults, reading)
 	for (uint64_t at = 0; at + sizeof(got) <= SIZE; at += 70000) {
 		struct image *i = must_open();
 
-		each_fault(r, read_anew(i, got, at, sizeof(got), &e))
-		{
+		each_fault (r, read_anew(i, got, at, sizeof(got), &e)) {
 			if (r < 0)
 				check_failure(r, &e);
 			cr_assert_eq(memcmp(got, r < 0 ? zero : plain + at, sizeof(got)), 0, "%s",
@@ -123,6 +122,65 @@ Test(faults, reading)
 		cr_assert_eq(memcmp(got, plain + at, sizeof(got)), 0);
 		image_close(i);
 	}
+}
+
+static int verify_anew(struct image *i, struct err *e)
+{
+	*e = (struct err){""};
+	return image_verify(i, NULL, NULL, e);
+}
+
+static int flip_second_block(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
+{
+	(void)arg;
+	if (where == IN_INDEX && offset == 0 && n > 4096)
+		p[4096] ^= 1;
+	return 0;
+}
+
+Test(faults, reading_what_was_wrong_when_it_was_opened)
+{
+	uint8_t got[4096];
+	struct image *i;
+	struct err e;
+	int r;
+
+	source.tamper = flip_second_block;
+	i = must_open();
+	cr_assert_eq(read_anew(i, got, SIZE - sizeof(got), sizeof(got), &e), -EBADMSG);
+	cr_assert_eq(verify_anew(i, &e), -EBADMSG);
+	source.tamper = NULL;
+	/* a neighbour that could not be checked is not kept, and that is all */
+	each_fault (r, read_anew(i, got, SIZE - sizeof(got), sizeof(got), &e))
+		if (r < 0)
+			check_failure(r, &e);
+	cr_assert_eq(r, 0, "%s", e.text);
+	image_close(i);
+}
+
+static int warm(struct image *i)
+{
+	struct extent x[LOAD_MAX_CHUNKS];
+	size_t n;
+
+	/* it tells nobody whether it could */
+	if (image_extents(i, 0, SIZE / BLOCK_SIZE, x, &n, NULL) == 0)
+		image_warm(i, x, n);
+	return 0;
+}
+
+Test(faults, warming)
+{
+	static uint8_t got[SIZE];
+	struct image *i = must_open();
+	int r;
+
+	each_fault (r, warm(i))
+		;
+	cr_assert_eq(r, 0);
+	cr_assert_eq(image_pread(i, got, SIZE, 0, NULL), 0);
+	cr_assert_eq(memcmp(got, plain, SIZE), 0);
+	image_close(i);
 }
 
 static int config_anew(struct image *i, struct buf *to, struct err *e)
@@ -139,18 +197,13 @@ Test(faults, config)
 	struct err e;
 	int r;
 
-	each_fault(r, config_anew(i, &config, &e)) check_failure(r, &e);
+	each_fault (r, config_anew(i, &config, &e))
+		check_failure(r, &e);
 	cr_assert_eq(r, 0);
 	cr_assert_eq(config.size, 2);
 	config.max = 1;
 	cr_assert_eq(config_anew(i, &config, &e), -ENOMEM, "no room for it");
 	image_close(i);
-}
-
-static int verify_anew(struct image *i, struct err *e)
-{
-	*e = (struct err){""};
-	return image_verify(i, NULL, NULL, e);
 }
 
 Test(faults, verifying)
@@ -162,7 +215,9 @@ Test(faults, verifying)
 	for (processors = -1; processors < 100; processors += 50) {
 		struct image *i = must_open();
 
-		each_fault(r, verify_anew(i, &e)) if (r < 0) check_failure(r, &e);
+		each_fault (r, verify_anew(i, &e))
+			if (r < 0)
+				check_failure(r, &e);
 		cr_assert_eq(r, 0, "%s", e.text);
 		image_close(i);
 	}
@@ -180,7 +235,8 @@ Test(faults, as_many_openers_as_processors)
 		int r;
 
 		processors = cases[k].processors;
-		each_fault(r, opener_pool_init(&p)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+		each_fault (r, opener_pool_init(&p))
+			cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 		cr_assert_eq(r, 0);
 		cr_assert_eq(p.n_idle, cases[k].openers);
 		opener_pool_deinit(&p);
@@ -218,8 +274,7 @@ Test(faults, opening_a_chunk)
 	s.entry.stored_size = sizeof(s.stored);
 	cr_assert_eq(sha256(&s.entry.id, s.stored, sizeof(s.stored)), 0);
 	cr_assert_eq(opener_new(&o), 0);
-	each_fault(r, open_sample(o, &s, got, &e))
-	{
+	each_fault (r, open_sample(o, &s, got, &e)) {
 		check_failure(r, &e);
 		cr_assert_arr_eq(got, zero, sizeof(zero));
 	}
@@ -241,16 +296,16 @@ Test(faults, decoding)
 	int r;
 
 	root_encode(&root, &raw);
-	each_fault(r, root_decode(&got, raw.data, raw.size, &d, NULL))
+	each_fault (r, root_decode(&got, raw.data, raw.size, &d, NULL))
 		cr_assert(r == -ENOMEM && !got.extents);
 	cr_assert_eq(r, 0);
 	x[0].plain_size = BLOCK_SIZE;
 	extent_encode(&x[0], &page);
-	each_fault(r, map_page_decode(&extents, &n, page.data, page.size, 0, 1, &d, NULL))
+	each_fault (r, map_page_decode(&extents, &n, page.data, page.size, 0, 1, &d, NULL))
 		cr_assert(r == -ENOMEM && !extents);
 	cr_assert_eq(r, 0);
 	free(extents);
-	each_fault(r, map_new(&map, &got, &d))
+	each_fault (r, map_new(&map, &got, &d))
 		cr_assert(r == -ENOMEM && got.extents, "the root is still the caller's");
 	cr_assert_eq(r, 0);
 	map_free(map);
@@ -263,9 +318,11 @@ Test(faults, the_cache)
 	struct chunk *chunk;
 	int r;
 
-	each_fault(r, plain_cache_new(&c, 4096)) cr_assert(r == -ENOMEM && !c);
+	each_fault (r, plain_cache_new(&c, 4096))
+		cr_assert(r == -ENOMEM && !c);
 	cr_assert_eq(r, 0);
-	each_fault(r, plain_cache_claim(c, &x, &chunk)) cr_assert_eq(r, -ENOMEM);
+	each_fault (r, plain_cache_claim(c, &x, &chunk))
+		cr_assert_eq(r, -ENOMEM);
 	cr_assert_eq(r, CHUNK_LOAD);
 	plain_cache_done(c, chunk, 0);
 	plain_cache_release(c, chunk);

@@ -522,7 +522,7 @@ Test(image, verify_says_how_far_it_is)
 }
 
 /* More table blocks than are kept, and the last has one entry: of the chunk that nothing names. */
-#define LARGE ((257 * 64 - 20u) * 4096)
+#define LARGE ((256 * 64 + 1 - 20u) * 4096)
 
 static int fail_after_map(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
 {

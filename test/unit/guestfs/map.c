@@ -56,8 +56,12 @@ static int put(uint32_t page, uint32_t first_chunk)
 {
 	size_t size;
 	uint8_t *p = make_page(page, first_chunk, &size);
-	int r = map_page_put(map, page, p, size, NULL);
+	uint32_t block = page * EXTENTS + page % EXTENTS;
+	struct extent x;
+	int r = map_page_put(map, page, p, size, block, &x, NULL);
 
+	cr_assert_eq(x.first_block, block);
+	cr_assert_eq(x.chunk, first_chunk + page % EXTENTS);
 	free(p);
 	return r;
 }
@@ -91,8 +95,8 @@ Test(map, refuses_a_page_of_another_place)
 	size_t size;
 	uint8_t *p = make_page(4, 1, &size);
 
-	cr_assert_eq(map_page_put(map, 5, p, size, NULL), -EUCLEAN);
-	cr_assert_eq(map_page_put(map, 4, p, size - EXTENT_SIZE, NULL), -EUCLEAN);
+	cr_assert_eq(map_page_put(map, 5, p, size, 5 * EXTENTS, &x, NULL), -EUCLEAN);
+	cr_assert_eq(map_page_put(map, 4, p, size - EXTENT_SIZE, 4 * EXTENTS, &x, NULL), -EUCLEAN);
 	cr_assert_eq(map_find(map, 4 * EXTENTS, &x, &page), MAP_PAGE_MISSING);
 	free(p);
 }

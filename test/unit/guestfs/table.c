@@ -187,6 +187,28 @@ Test(table, a_tree_of_more_than_one_read_is_fetched_as_far_as_one_goes)
 	set_up();
 }
 
+static int zeros(struct source *s, void *to, size_t n, uint64_t offset, struct err *e)
+{
+	(void)s;
+	(void)offset;
+	(void)e;
+	memset(to, 0, n);
+	return 0;
+}
+
+Test(table, of_the_largest_size_may_be_a_lie)
+{
+	const struct source_ops ops = {.read_index = zeros};
+	struct source none = {&ops};
+	struct chunk_entry x;
+
+	d.n_chunks = 1u << 30;
+	d.meta_offset = meta_offset_of(d.n_chunks);
+	/* nothing of it is right, which is told to whoever asks for an entry */
+	cr_assert_eq(table_open(&table, &none, &d, blob_sizes, NULL), 0);
+	cr_assert_eq(table_entry(table, d.n_chunks - 1, &x, NULL), -EBADMSG);
+}
+
 Test(table, refuses_a_table_of_no_chunks)
 {
 	struct err e = {""};
