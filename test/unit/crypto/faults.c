@@ -56,10 +56,12 @@ Test(faults, hashing)
 	struct digest d;
 	int r;
 
-	each_fault(r, sha256(&d, "abc", 3)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+	each_fault (r, sha256(&d, "abc", 3))
+		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert_arr_eq(d.bytes, want, sizeof(want));
-	each_fault(r, sha256_pair(&d, "a", 1, "bc", 2)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+	each_fault (r, sha256_pair(&d, "a", 1, "bc", 2))
+		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert_arr_eq(d.bytes, want, sizeof(want));
 }
@@ -73,13 +75,14 @@ Test(faults, hash_tree)
 	int r;
 
 	cr_assert_eq(merkle_shape_init(&shape, 2), 0);
-	each_fault(r, merkle_build(&shape, data, hash, salt, &root))
+	each_fault (r, merkle_build(&shape, data, hash, salt, &root))
 		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, merkle_check(hash, &root, salt))
+	each_fault (r, merkle_check(hash, &root, salt))
 		cr_assert_eq(r, -ENOMEM, "%s: neither right nor wrong", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, verity_superblock_encode(raw, 2, salt)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+	each_fault (r, verity_superblock_encode(raw, 2, salt))
+		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
 }
 
@@ -92,26 +95,26 @@ Test(faults, derivations)
 
 	memset(&out, UNTOUCHED, sizeof(out));
 	memset(cut, UNTOUCHED, sizeof(cut));
-	each_fault(r, hkdf_extract(&out, "salt", 4, message, sizeof(message)))
+	each_fault (r, hkdf_extract(&out, "salt", 4, message, sizeof(message)))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, kdf_chunk_key(&out, &key, 5, &image))
+	each_fault (r, kdf_chunk_key(&out, &key, 5, &image))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, kdf_salt(out.bytes, &key, &key, &image))
+	each_fault (r, kdf_salt(out.bytes, &key, &key, &image))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, kdf_root_key(&out, &key, descriptor))
+	each_fault (r, kdf_root_key(&out, &key, descriptor))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, kdf_commitment(out.bytes, &key))
+	each_fault (r, kdf_commitment(out.bytes, &key))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, kdf_cut_table(cut, &key))
+	each_fault (r, kdf_cut_table(cut, &key))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, cut, sizeof(cut)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 }
@@ -121,7 +124,8 @@ Test(faults, random_secret)
 	struct secret s;
 	int r;
 
-	each_fault(r, secret_random(&s)) cr_assert_eq(r, -EIO);
+	each_fault (r, secret_random(&s))
+		cr_assert_eq(r, -EIO);
 	cr_assert_eq(r, 0);
 }
 
@@ -131,12 +135,13 @@ Test(faults, sealing_and_opening)
 	struct aead *a = NULL;
 	int r;
 
-	each_fault(r, aead_new(&a)) cr_assert(r == -ENOMEM && !a, "%s", fault_name());
+	each_fault (r, aead_new(&a))
+		cr_assert(r == -ENOMEM && !a, "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, aead_seal(a, sealed, message, sizeof(message), &key))
+	each_fault (r, aead_seal(a, sealed, message, sizeof(message), &key))
 		cr_assert(r == -ENOMEM && all(0, sealed, sizeof(sealed)), "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, (memset(out, UNTOUCHED, sizeof(out)), aead_open(a, out, sealed, sizeof(sealed), &key)))
+	each_fault (r, (memset(out, UNTOUCHED, sizeof(out)), aead_open(a, out, sealed, sizeof(sealed), &key)))
 		cr_assert(r == -ENOMEM && all(0, out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert_arr_eq(out, message, sizeof(message));
@@ -153,28 +158,30 @@ Test(faults, wrapping_a_content_key)
 	struct secret out;
 	int r;
 
-	each_fault(r, jwa_rsa_wrap(wrapped, &n, &key, rsa, "SHA256"))
+	each_fault (r, jwa_rsa_wrap(wrapped, &n, &key, rsa, "SHA256"))
 		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, jwa_aes_wrap(aes, &key, &key)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+	each_fault (r, jwa_aes_wrap(aes, &key, &key))
+		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, jwa_rsa_unwrap(&out, wrapped, n, rsa, "SHA256"))
+	each_fault (r, jwa_rsa_unwrap(&out, wrapped, n, rsa, "SHA256"))
 		cr_assert(r == -ENOMEM && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert(secret_equal(&out, &key));
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, jwa_aes_unwrap(&out, aes, sizeof(aes), &key))
+	each_fault (r, jwa_aes_unwrap(&out, aes, sizeof(aes), &key))
 		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert(secret_equal(&out, &key));
-	each_fault(r, jwa_point_encode(ec, curve, x, y)) cr_assert_eq(r, -ENOMEM, "%s", fault_name());
+	each_fault (r, jwa_point_encode(ec, curve, x, y))
+		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 	cr_assert_eq(r, 0);
-	each_fault(r, jwa_point_decode(&peer, curve, x, y))
+	each_fault (r, jwa_point_decode(&peer, curve, x, y))
 		cr_assert(r == -ENOMEM && !peer, "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, jwa_ecdh_es(&out, ec, peer, (struct jwa_party){message, 3}, (struct jwa_party){0}))
+	each_fault (r, jwa_ecdh_es(&out, ec, peer, (struct jwa_party){message, 3}, (struct jwa_party){0}))
 		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	EVP_PKEY_free(rsa);
@@ -203,9 +210,10 @@ Test(faults, jwe)
 		cleanup_buf struct buf plain = {.max = JWE_MAX_SIZE, .secret = true};
 		int r;
 
-		each_fault(r, seal_anew(&jwe, recipients[i])) cr_assert_lt(r, 0, "%s", fault_name());
+		each_fault (r, seal_anew(&jwe, recipients[i]))
+			cr_assert_lt(r, 0, "%s", fault_name());
 		cr_assert_eq(r, 0);
-		each_fault(r, open_anew(&plain, &jwe, recipients[i]))
+		each_fault (r, open_anew(&plain, &jwe, recipients[i]))
 			cr_assert(r < 0 && plain.size == 0, "%s", fault_name());
 		cr_assert_eq(r, 0);
 		cr_assert_eq(plain.size, sizeof(message));
@@ -225,8 +233,7 @@ Test(faults, key_pair_is_both_or_none, .init = scratch_open, .fini = scratch_clo
 {
 	int r;
 
-	each_fault(r, pair_anew())
-	{
+	each_fault (r, pair_anew()) {
 		cr_assert_eq(r, -ENOMEM, "%s", fault_name());
 		cr_assert_neq(access(scratch_path("k"), F_OK), 0);
 		cr_assert_neq(access(scratch_path("k.pub"), F_OK), 0);
@@ -252,16 +259,14 @@ Test(faults, wrapped_image_key, .init = scratch_open, .fini = scratch_close)
 	int r;
 
 	cr_assert_eq(pair_anew(), 0);
-	each_fault(r, wrap_anew(&b))
-	{
+	each_fault (r, wrap_anew(&b)) {
 		cr_assert_lt(r, 0, "%s", fault_name());
 		cr_assert_eq(ERR_peek_error(), 0, "%s", fault_name());
 	}
 	cr_assert_eq(r, 0);
 	buf_u8(&b, '\0');
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, wrap_unwrap(&out, &b))
-	{
+	each_fault (r, wrap_unwrap(&out, &b)) {
 		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 		cr_assert_eq(ERR_peek_error(), 0, "%s", fault_name());
 	}
@@ -280,11 +285,11 @@ Test(faults, key_file, .init = scratch_open, .fini = scratch_close)
 	struct secret out;
 	int r;
 
-	each_fault(r, write_anew())
+	each_fault (r, write_anew())
 		cr_assert(r < 0 && access(scratch_path("k"), F_OK) != 0, "%s", fault_name());
 	cr_assert_eq(r, 0);
 	memset(&out, UNTOUCHED, sizeof(out));
-	each_fault(r, keyfile_read(&out, scratch_path("k"), KEYFILE_IMAGE, NULL))
+	each_fault (r, keyfile_read(&out, scratch_path("k"), KEYFILE_IMAGE, NULL))
 		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert(secret_equal(&out, &key));

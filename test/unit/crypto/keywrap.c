@@ -182,6 +182,11 @@ Test(keywrap, refuses_files_that_are_no_key)
 		cr_assert_eq(keywrap_wrap(&b, &image_key, &image, scratch_path(publics[i]), &e), -EINVAL,
 			     "%s", publics[i]);
 	}
+	f = fopen(scratch_path("long"), "w");
+	cr_assert(f && ftruncate(fileno(f), 65537) == 0);
+	(void)fclose(f);
+	cr_assert_eq(keywrap_unwrap(&got, "e30=", &image, scratch_path("long"), &e), -EINVAL);
+	cr_assert_not_null(strstr(e.text, "too long"), "%s", e.text);
 	cr_assert_eq(keywrap_wrap(&b, &image_key, &image, scratch_path("none"), &e), -ENOENT);
 	cr_assert_eq(keywrap_unwrap(&got, "e30=", &image, scratch_path("none"), &e), -ENOENT);
 }
