@@ -104,10 +104,13 @@ static int why_broken(const struct wire_connection *c, uint64_t id, struct err *
 static int wait_fd(int fd, short events, const struct deadline *deadline)
 {
 	struct pollfd p = {.fd = fd, .events = events};
-	int r = poll(&p, 1, deadline ? deadline_left_ms(deadline) : -1);
+	int r;
 
+	do {
+		r = poll(&p, 1, deadline ? deadline_left_ms(deadline) : -1);
+	} while (r < 0 && errno == EINTR);
 	if (r < 0)
-		return errno == EINTR ? 0 : -errno;
+		return -errno;
 	return r == 0 && deadline_passed(deadline) ? -ETIMEDOUT : 0;
 }
 

@@ -243,7 +243,8 @@ int single_answer(void *arg, enum wire_status status, const uint8_t *payload, si
 	return r;
 }
 
-/* What the first OPEN gave is the image; a later one must give the same. */
+/* What the first OPEN gave is the image; a later one must give the same descriptor. What the manifest says
+ * was used once, and whoever wants a certain one has said so to image_open(). */
 static int accept_opened(struct single *s, const uint8_t *payload, size_t size, struct err *e)
 {
 	struct wire_session *w = s->w;
@@ -263,9 +264,8 @@ static int accept_opened(struct single *s, const uint8_t *payload, size_t size, 
 		w->manifest = manifest;
 		memcpy(w->descriptor, o.descriptor, DESCRIPTOR_SIZE);
 		w->opened = true;
-	} else if (!digest_equal(&manifest, &w->manifest) ||
-		   memcmp(w->descriptor, o.descriptor, DESCRIPTOR_SIZE) != 0) {
-		s->result = err_set(e, -EBADMSG, "the host has another image under the digest of this one");
+	} else if (memcmp(w->descriptor, o.descriptor, DESCRIPTOR_SIZE) != 0) {
+		s->result = err_set(e, -EBADMSG, "the host has another image under the name of this one");
 	}
 	return 0;
 }
@@ -273,20 +273,14 @@ static int accept_opened(struct single *s, const uint8_t *payload, size_t size, 
 /* Why there is no connection. */
 enum failure { AWAY, PASSING, FINAL };
 
-static int open_image(struct wire_session *w, struct wire_connection *c, struct single *s,
-		      const struct deadline *deadline, enum failure *failure, struct err *e)
+static int open_reference(struct wire_connection *c, const struct reference *reference, struct single *s,
+			  const struct deadline *deadline, enum failure *failure, struct err *e)
 {
-	struct reference reference = w->reference;
 	char text[REFERENCE_TEXT_SIZE];
 	cleanup_buf struct buf payload;
 	int r;
 
-	if (w->opened) {
-		reference.tag[0] = '\0';
-		reference.has_digest = true;
-		reference.digest = w->manifest;
-	}
-	(void)reference_text(&reference, text);
+	(void)reference_text(reference, text);
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	wire_open_encode(&payload, text, strlen(text));
 	*failure = FINAL;
@@ -309,6 +303,26 @@ static int open_image(struct wire_session *w, struct wire_connection *c, struct 
 		return s->result;
 	*failure = PASSING;
 	return -EREMOTEIO;
+}
+
+/* The image that was opened first is asked for by the digest of its manifest. A host that changed a manifest
+ * that nobody had pinned made that a digest which names nothing: then the first name leads back. */
+static int open_image(struct wire_session *w, struct wire_connection *c, struct single *s,
+		      const struct deadline *deadline, enum failure *failure, struct err *e)
+{
+	struct reference reference = w->reference;
+	int r;
+
+	if (!w->opened || reference.has_digest)
+		return open_reference(c, &reference, s, deadline, failure, e);
+	reference.tag[0] = '\0';
+	reference.has_digest = true;
+	reference.digest = w->manifest;
+	r = open_reference(c, &reference, s, deadline, failure, e);
+	if (r != -ENOENT)
+		return r;
+	s->result = 0;
+	return open_reference(c, &w->reference, s, deadline, failure, e);
 }
 
 /* Make a connection and open the image on it. Only one thread is here at a time. */

@@ -1,12 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  * How long a host is waited for: one that restarts, hangs, lies about some chunks, or has become another
  * version. Times are bounds with much room: they tell "at once" from "a time-out". */
+#include "guestfs/wire_connection.h"
 #include "wire_world.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 
@@ -488,4 +492,88 @@ Test(connection_life, what_is_in_memory_waits_for_nobody)
 		pthread_join(t[k], NULL);
 	image_close(i);
 	wire_host_start(&w.host, &w.sealed, w.path);
+}
+
+/* The first answer to OPEN has another digit in the config's digest, which no mount looks at; and no host
+ * knows a manifest of that digest. */
+static size_t change_manifest_once(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	atomic_bool *done = arg;
+	uint8_t raw[WIRE_HEADER_SIZE];
+	struct wire_header h = {.type = WIRE_OPEN, .status = WIRE_NOT_FOUND};
+	uint8_t *digit;
+
+	(void)serial;
+	if (type != WIRE_OPEN)
+		return frame->size;
+	digit = memmem(frame->data, frame->size, "sha256:", 7);
+	if (!*done && digit) {
+		digit[7] = digit[7] == '0' ? '1' : '0';
+		*done = true;
+	} else if (strchr(w.host.opened, '@')) {
+		h.id = get_le64(frame->data + 8);
+		h.size = 4;
+		wire_header_encode(&h, raw);
+		buf_deinit(frame);
+		buf_put(frame, raw, sizeof(raw));
+		buf_put(frame, "\0\0\0\0", 4);
+	}
+	return frame->size;
+}
+
+Test(connection_life, a_manifest_that_was_changed_on_its_way_in_costs_no_remount)
+{
+	atomic_bool done = false;
+	struct err e = {""};
+	struct image *i;
+
+	wire_host_tamper(&w.host, change_manifest_once, &done);
+	i = must_open(2000);
+	cr_assert(done);
+	for (size_t k = 0; k < 2; k++) {
+		wire_host_break(&w.host);
+		cr_assert_eq(read_at(i, k * 65536, CHUNK, &e), 0, "%s", e.text);
+	}
+	image_close(i);
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* A full backlog leaves the connection on its way for as long as it lasts. */
+Test(connection_life, a_signal_does_not_end_the_wait_for_a_connection)
+{
+	const struct sigaction action = {.sa_handler = on_alarm};
+	const struct itimerval every = {{0, 20000}, {0, 20000}}, never = {{0, 0}, {0, 0}};
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	int listener = socket(AF_INET, SOCK_STREAM, 0), fds[4];
+	struct deadline deadline;
+	struct wire_connection *c;
+	socklen_t size = sizeof(to);
+	struct err e = {""};
+	long began;
+	int r;
+
+	cr_assert_eq(bind(listener, (const struct sockaddr *)&to, sizeof(to)), 0);
+	cr_assert_eq(listen(listener, 0), 0);
+	cr_assert_eq(getsockname(listener, (struct sockaddr *)&to, &size), 0);
+	for (int k = 0; k < 4; k++) {
+		fds[k] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+		(void)connect(fds[k], (const struct sockaddr *)&to, sizeof(to));
+		(void)usleep(LITTLE_WHILE_US);
+	}
+	cr_assert_eq(sigaction(SIGALRM, &action, NULL), 0);
+	cr_assert_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
+	began = now_ms();
+	deadline = deadline_after(500);
+	r = wire_connect(&c, fds[3], &deadline, &e);
+	cr_assert_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
+	cr_assert_eq(r, -ETIMEDOUT, "%d: %s", r, e.text);
+	cr_assert_geq(now_ms() - began, 400);
+	cr_assert_leq(now_ms() - began, 5000);
+	for (int k = 0; k < 3; k++)
+		(void)close(fds[k]);
+	(void)close(listener);
 }
