@@ -70,9 +70,8 @@ static struct image *open_image(struct framed *f, int *r)
 {
 	struct source *source = guest_source(f->path);
 	struct image *i = NULL;
-	struct err e = {""};
 
-	*r = image_open(&i, source, &f->options, &e);
+	*r = image_open(&i, source, &f->options, NULL);
 	if (*r < 0)
 		source->ops->close(source);
 	return i;

@@ -236,6 +236,32 @@ Test(source_wire, a_mount_is_refused_for_every_trick)
 	}
 }
 
+static size_t lie_about_the_manifest(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	(void)arg;
+	(void)serial;
+	if (type == WIRE_OPEN)
+		put_le32(frame->data + WIRE_HEADER_SIZE + 4, 1);
+	return frame->size;
+}
+
+/* A connection that broke kept the words of whoever noticed, also where nobody had asked for any. */
+Test(source_wire, an_answer_that_is_none_needs_no_words)
+{
+	struct source *s;
+	struct reference ref;
+	struct err e = {""};
+	struct image *i = NULL;
+
+	cr_assert_eq(reference_parse(&ref, "localhost:5000/a/b", &e), 0);
+	cr_assert_eq(source_wire_new(
+			     &s, &(struct source_wire_options){.address = w.address, .reference = &ref}, &e),
+		     0);
+	wire_host_tamper(&w.host, lie_about_the_manifest, NULL);
+	cr_assert_eq(image_open(&i, s, &(struct image_options){.find_key = find_key}, NULL), -EPROTO);
+	s->ops->close(s);
+}
+
 static size_t stall(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
 {
 	(void)serial;
