@@ -259,14 +259,23 @@ static int parse_helper(struct options *o, int argc, char **argv, struct err *e)
 static int parse_command(struct options *o, int argc, char **argv, struct err *e)
 {
 	static const struct option names[] = {
-		{"key", required_argument, NULL, 'v'},	     {"host", required_argument, NULL, 'v'},
-		{"digest", required_argument, NULL, 'v'},    {"policy", required_argument, NULL, 'v'},
-		{"front", required_argument, NULL, 'v'},     {"cache-size", required_argument, NULL, 'v'},
-		{"timeout", required_argument, NULL, 'v'},   {"wait", required_argument, NULL, 'v'},
-		{"log-level", required_argument, NULL, 'v'}, {"nosuid", no_argument, NULL, 'f'},
-		{"nodev", no_argument, NULL, 'f'},	     {"noexec", no_argument, NULL, 'f'},
-		{"foreground", no_argument, NULL, 'f'},	     {"help", no_argument, NULL, 'h'},
-		{"version", no_argument, NULL, 'V'},	     {NULL, 0, NULL, 0},
+		{"key", required_argument, NULL, 'v'},
+		{"host", required_argument, NULL, 'v'},
+		{"digest", required_argument, NULL, 'v'},
+		{"policy", required_argument, NULL, 'v'},
+		{"front", required_argument, NULL, 'v'},
+		{"cache-size", required_argument, NULL, 'v'},
+		{"timeout", required_argument, NULL, 'v'},
+		{"wait", required_argument, NULL, 'v'},
+		{"log-level", required_argument, NULL, 'v'},
+		{"nosuid", no_argument, NULL, 'f'},
+		{"nodev", no_argument, NULL, 'f'},
+		{"noexec", no_argument, NULL, 'f'},
+		{"foreground", no_argument, NULL, 'f'},
+		{"print-manifest", no_argument, NULL, 'f'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+		{NULL, 0, NULL, 0},
 	};
 	int c, which, r = 0;
 
