@@ -3,11 +3,10 @@
  * into a buffer of its own and hands that over: the thread that asked does the work on it, so that opening
  * chunks uses all processors. Of a request that was given up a stub stays until its answers have come. */
 #include "guestfs/wire_connection.h"
+#include "guestfs/wire_stream.h"
 #include "proto/base/cleanup.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,75 +100,6 @@ static int why_broken(const struct wire_connection *c, uint64_t id, struct err *
 	return err_set(e, c->broken, "%s", c->why.text);
 }
 
-static int wait_fd(int fd, short events, const struct deadline *deadline)
-{
-	struct pollfd p = {.fd = fd, .events = events};
-	int r;
-
-	do {
-		r = poll(&p, 1, deadline ? deadline_left_ms(deadline) : -1);
-	} while (r < 0 && errno == EINTR);
-	if (r < 0)
-		return -errno;
-	return r == 0 && deadline_passed(deadline) ? -ETIMEDOUT : 0;
-}
-
-/* At least one byte and at most n; how many in *got. No deadline only where no frame has begun: whoever
- * expects one has a deadline of his own. */
-static int receive_some(int fd, void *to, size_t n, size_t *got, const struct deadline *deadline)
-{
-	for (;;) {
-		ssize_t r = recv(fd, to, n, MSG_DONTWAIT);
-		int w;
-
-		if (r > 0) {
-			*got = (size_t)r;
-			return 0;
-		}
-		if (r == 0)
-			return -ECONNRESET;
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		w = wait_fd(fd, POLLIN, deadline);
-		if (w < 0)
-			return w;
-	}
-}
-
-static int receive(int fd, void *to, size_t n, const struct deadline *deadline)
-{
-	uint8_t *p = to;
-	size_t got;
-
-	for (; n > 0; p += got, n -= got) {
-		int r = receive_some(fd, p, n, &got, deadline);
-
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-static int transmit(int fd, const uint8_t *p, size_t n, const struct deadline *deadline)
-{
-	while (n > 0) {
-		ssize_t sent = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-		int r;
-
-		if (sent >= 0) {
-			p += sent;
-			n -= (size_t)sent;
-			continue;
-		}
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		r = wait_fd(fd, POLLOUT, deadline);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
 static int send_frame(struct wire_connection *c, enum wire_type type, uint64_t id, const struct buf *payload,
 		      const struct deadline *deadline)
 {
@@ -185,7 +115,7 @@ static int send_frame(struct wire_connection *c, enum wire_type type, uint64_t i
 	if (buf_failed(&frame))
 		return -ENOMEM;
 	pthread_mutex_lock(&c->send_lock);
-	r = transmit(c->fd, frame.data, frame.size, deadline);
+	r = stream_send(c->fd, frame.data, frame.size, deadline);
 	pthread_mutex_unlock(&c->send_lock);
 	return r;
 }
@@ -282,11 +212,11 @@ static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *
 	struct deadline deadline;
 	struct frame *f;
 	size_t got = 0;
-	int r = receive_some(c->fd, raw, sizeof(raw), &got, NULL);
+	int r = stream_receive_some(c->fd, raw, sizeof(raw), &got, NULL);
 
 	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
 	if (r == 0)
-		r = receive(c->fd, raw + got, sizeof(raw) - got, &deadline);
+		r = stream_receive(c->fd, raw + got, sizeof(raw) - got, &deadline);
 	if (r < 0)
 		return err_errno(e, r, "the host's connection");
 	r = wire_header_decode(&h, raw, false, e);
@@ -300,7 +230,7 @@ static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *
 		return err_set(e, -ENOMEM, "out of memory");
 	f->status = h.status;
 	f->size = h.size;
-	r = receive(c->fd, f->payload, h.size, &deadline);
+	r = stream_receive(c->fd, f->payload, h.size, &deadline);
 	if (r < 0) {
 		free(f);
 		return err_errno(e, r, "the host's connection, inside an answer");
@@ -316,7 +246,7 @@ static int read_welcome(struct wire_connection *c, struct err *e)
 	uint8_t raw[WIRE_HEADER_SIZE], payload[4 + WIRE_MAX_WORDS];
 	struct wire_header h;
 	uint32_t max_open;
-	int r = receive(c->fd, raw, sizeof(raw), &deadline);
+	int r = stream_receive(c->fd, raw, sizeof(raw), &deadline);
 
 	if (r < 0)
 		return err_errno(e, r, "waiting for the host's hello");
@@ -328,7 +258,7 @@ static int read_welcome(struct wire_connection *c, struct err *e)
 	if (h.status != WIRE_OK)
 		return err_set(e, wire_status_errno(h.status), "the host refuses the connection, status %d",
 			       (int)h.status);
-	r = receive(c->fd, payload, h.size, &deadline);
+	r = stream_receive(c->fd, payload, h.size, &deadline);
 	if (r < 0)
 		return err_errno(e, r, "waiting for the host's hello");
 	r = wire_welcome_decode(&max_open, payload, h.size, e);
@@ -412,11 +342,8 @@ int wire_dial(const struct address *address, struct err *e)
 int wire_connect(struct wire_connection **out, int stream, const struct deadline *deadline, struct err *e)
 {
 	cleanup_close int fd = stream;
-	socklen_t size = sizeof(int);
-	int error = 0, r = wait_fd(fd, POLLOUT, deadline);
+	int r = stream_connected(fd, deadline);
 
-	if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
-		r = -error;
 	if (r < 0)
 		return err_errno(e, r, "connecting to the host");
 	return wire_adopt(out, take_fd(&fd), e);
