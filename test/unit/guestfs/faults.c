@@ -28,6 +28,16 @@ long __wrap_sysconf(int name)
 	return processors;
 }
 
+/* The table answers no more. */
+static bool table_fails;
+
+int __real_table_entry(struct table *t, uint32_t number, struct chunk_entry *out, struct err *e);
+int __wrap_table_entry(struct table *t, uint32_t number, struct chunk_entry *out, struct err *e);
+int __wrap_table_entry(struct table *t, uint32_t number, struct chunk_entry *out, struct err *e)
+{
+	return table_fails ? err_set(e, -ETIMEDOUT, "no table") : __real_table_entry(t, number, out, e);
+}
+
 static void set_up(void)
 {
 	for (size_t i = 0; i < SIZE; i++)
@@ -221,6 +231,25 @@ Test(faults, verifying)
 		cr_assert_eq(r, 0, "%s", e.text);
 		image_close(i);
 	}
+}
+
+static void table_ends_with_map(void *arg, uint64_t done, uint64_t total)
+{
+	(void)arg;
+	table_fails = done == total;
+}
+
+Test(faults, verifying_what_nothing_names)
+{
+	struct image *i;
+	struct err e = {""};
+
+	tear_down();
+	seal(&sealed, plain, SIZE, &(struct seal_options){.unnamed = true});
+	i = must_open();
+	cr_assert_eq(image_verify(i, NULL, NULL, &e), 0, "%s", e.text);
+	cr_assert_eq(image_verify(i, table_ends_with_map, NULL, &e), -ETIMEDOUT);
+	image_close(i);
 }
 
 Test(faults, as_many_openers_as_processors)

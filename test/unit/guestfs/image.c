@@ -521,43 +521,6 @@ Test(image, verify_says_how_far_it_is)
 	seal_free(&sealed);
 }
 
-/* More table blocks than are kept, and the last has one entry: of the chunk that nothing names. */
-#define LARGE ((256 * 64 + 1 - 20u) * 4096)
-
-static int fail_after_map(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
-{
-	const uint64_t *done = arg;
-
-	(void)offset;
-	(void)p;
-	(void)n;
-	return where == IN_INDEX && *done == LARGE ? -ETIMEDOUT : 0;
-}
-
-Test(image, verify_tells_when_the_table_does_not_come_again)
-{
-	struct source_memory s;
-	struct sealed sealed;
-	struct image *i;
-	uint8_t *large = calloc(1, LARGE);
-	uint64_t done = 0;
-
-	cr_assert_not_null(large);
-	for (size_t at = 0; at < LARGE; at += 4096)
-		put_le64(large + at, at);
-	seal(&sealed, large, LARGE, &(struct seal_options){.cut = 4096, .unnamed = true});
-	cr_assert_eq(sealed.n_chunks, 256 * 64 + 1);
-	source_memory_init(&s, &sealed);
-	s.tamper = fail_after_map;
-	s.arg = &done;
-	i = must_open(&s);
-	cr_assert_eq(image_verify(i, count_progress, &done, NULL), -ETIMEDOUT);
-	cr_assert_eq(done, LARGE);
-	image_close(i);
-	seal_free(&sealed);
-	free(large);
-}
-
 static int fail_where(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
 {
 	const struct flip *f = arg;
