@@ -43,25 +43,55 @@ collect_secrets() {
 		wc -c "$WORK/secrets"/* && [ "$(wc -c <"$WORK/secrets/private key.key")" = 32 ]
 }
 
-# The kept image with one more layer, which holds what no compression hides.
+# The kept image with one more layer, which holds what no compression hides. The canary is in whatever an image
+# can hold: contents, names, symlinks, attributes, and every field of the config that takes words.
 make_source() {
+	local name
+
 	image_make debian &&
 		cp -a "$IMAGE_LAYOUT" "$WORK/source" &&
 		mkdir "$WORK/layer" &&
 		"$here/../lib/search.py" make "$WORK/layer/canary" >"$WORK/canary-name" &&
-		tar -C "$WORK/layer" -cf "$WORK/layer.tar" canary &&
-		umoci raw add-layer --image "$WORK/source:latest" "$WORK/layer.tar" &&
-		umoci config --image "$WORK/source:latest" --config.env "SECRET=$(cat "$WORK/canary-name")" \
-			--config.label "secret=$(cat "$WORK/canary-name")" &&
+		name=$(cat "$WORK/canary-name") &&
+		mkdir -p "$WORK/layer/places/directory-$name" && ln -s "/nowhere/$name" "$WORK/layer/places/link" &&
+		echo attributes >"$WORK/layer/places/file" &&
+		setfattr -n user.canary -v "value-$name" "$WORK/layer/places/file" &&
+		setfattr -n "user.$name" -v x "$WORK/layer/places/file" &&
+		setfattr -n security.canary -v "value-$name" "$WORK/layer/places/file" &&
+		setfattr -n trusted.canary -v "value-$name" "$WORK/layer/places" &&
+		tar -C "$WORK/layer" --xattrs --xattrs-include='*' -cf "$WORK/layer.tar" canary places &&
+		umoci raw add-layer --image "$WORK/source:latest" "$WORK/layer.tar" \
+			--history.comment "comment $name" --history.created_by "RUN $name" --history.author "$name" &&
+		umoci config --image "$WORK/source:latest" --config.env "SECRET=$name" --config.label "secret=$name" \
+			--config.label "$name=label" --config.entrypoint "/$name/entry" --config.cmd "cmd-$name" \
+			--config.workingdir "/$name/work" --config.volume "/$name/volume" --author "author $name" &&
 		cp -a "$WORK/layer/canary" "$WORK/canary" &&
 		touch "$WORK/canary/$CANARY.txt" &&
 		chmod -R a+rX "$WORK/source"
 }
 
+# What a guest with the key sees of it, each in its place: what is searched for did go into the image.
+planted() {
+	local at=$1/places name fields
+
+	name=$(cat "$WORK/canary-name")
+	[ -d "$at/directory-$name" ] && [ "$(readlink "$at/link")" = "/nowhere/$name" ] &&
+		[ "$(getfattr -n user.canary --only-values "$at/file")" = "value-$name" ] &&
+		[ "$(getfattr -n "user.$name" --only-values "$at/file")" = x ] &&
+		[ "$(getfattr -n security.canary --only-values "$at/file")" = "value-$name" ] &&
+		[ "$(getfattr -n trusted.canary --only-values "$at")" = "value-$name" ] || return
+	"$COCOON" inspect --json --plain-http --key "$KEY" "$SEALED_REF" >"$WORK/inspect.json" &&
+		fields=$(jq -r --arg name "$name" '[paths(strings | contains($name)) | map(tostring) | join(".")] +
+			[paths | select(any(strings | contains($name))) | map(tostring) | join(".")] | unique | .[]' "$WORK/inspect.json") &&
+		echo "$(wc -l <<<"$fields") places in the config: ${fields//$'\n'/ }" &&
+		rm "$WORK/inspect.json" && [ "$(wc -l <<<"$fields")" -ge 10 ]
+}
+
 convert() {
 	SEALED_REF=$REGISTRY/secrets/image:1
 	watched "${NOBODY[@]}" "$COCOON" convert --plain-http --domain "$KEYS/domain.secret" \
-		--image-key "$KEYS/image.key" --recipient "$KEYS/guest.pem.pub" "oci:$WORK/source" "$SEALED_REF"
+		--image-key "$KEYS/image.key" --recipient "$KEYS/guest.pem.pub" "oci:$WORK/source" "$SEALED_REF" &&
+		policy_add "$("$COCOON" inspect --plain-http --json "$SEALED_REF" | jq -r .descriptor)"
 }
 
 # A key where a path belongs is refused, and not said again.
@@ -119,7 +149,7 @@ mount_as_nobody() {
 	install -d -o 65534 -g 65534 "$WORK/nobody"
 	# shellcheck disable=SC2016 # the inner shell expands
 	interruptible unshare --mount sh -c 'mount --bind "$1" /dev/fuse && shift && exec "$@"' sh "$WORK/fuse" \
-		"${NOBODY[@]}" "$COCOON" mount --front tree --key "$KEY" --host "unix:$WORK/recorded.sock" \
+		"${NOBODY[@]}" "$COCOON" mount --front tree --key "$KEY" --policy "$POLICY" --host "unix:$WORK/recorded.sock" \
 		"$SEALED_REF" "$WORK/nobody" || return
 	GUEST_PID=$(guest_pids "$WORK/nobody")
 	at_exit stop_daemon "$GUEST_PID"
@@ -190,6 +220,7 @@ stop_daemon "$GUEST_PID"
 check "mount, root's" mount_as_root
 check "the mount's process" look "$GUEST_PID" || true
 check "cocoon-snapshotter's process" "$here/watch.py" "$WORK/secrets" clean "$HOST_PID" || true
+check "the canary is where it was put" planted "$WORK/mnt" || true
 check "unmount" guest_unmount "$WORK/mnt" || true
 
 check "host: cache, images, state" found_nowhere "$HOST_DIR" || true
