@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The host's disk: a tree of nodes in memory, found by a hash of folder and name. It outlives the host's
- * process, and may be full, fail, or come back damaged. */
-#include "sim.h"
+ * The files and folders that the host sees: calls on the tree of nodes.c. The disk may be full, or fail. */
+#include "nodes.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,24 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_NODES 8192u
-#define N_SLOTS 16384u
-#define NAME_ROOM 100u
-#define ROOT 1u
-
-struct node {
-	char name[NAME_ROOM];
-	uint32_t parent;	      /* 0: it has no name any more */
-	uint32_t next;		      /* of its slot */
-	uint32_t child, older, newer; /* of a folder: the newest in it; of what lies in one: its neighbours */
-	unsigned int opens;
-	bool used, folder;
-	mode_t mode;
-	uint8_t *data;
-	size_t size, room;
-	int64_t changed;
-};
-
 /* An open file or folder. */
 struct open_node {
 	struct file file;
@@ -41,101 +22,16 @@ struct open_node {
 	struct dirent entry;
 };
 
-static struct node nodes[MAX_NODES];
-static uint32_t slots[N_SLOTS], n_nodes;
-
-static uint32_t *slot_of(uint32_t parent, const char *name)
-{
-	uint32_t h = parent * 2654435761u;
-
-	for (; *name; name++)
-		h = (h ^ (uint8_t)*name) * 16777619u;
-	return &slots[(h ^ h >> 15) % N_SLOTS];
-}
-
-static uint32_t find(uint32_t parent, const char *name)
-{
-	uint32_t n = *slot_of(parent, name);
-
-	while (n && (nodes[n].parent != parent || strcmp(nodes[n].name, name) != 0))
-		n = nodes[n].next;
-	return n;
-}
-
-static void link_node(uint32_t n, uint32_t parent, const char *name)
-{
-	uint32_t *slot = slot_of(parent, name);
-
-	(void)snprintf(nodes[n].name, NAME_ROOM, "%s", name);
-	nodes[n].parent = parent;
-	nodes[n].next = *slot;
-	*slot = n;
-	nodes[n].newer = 0;
-	nodes[n].older = nodes[parent].child;
-	if (nodes[n].older)
-		nodes[nodes[n].older].newer = n;
-	nodes[parent].child = n;
-}
-
-static void forget_if_unused(uint32_t n)
-{
-	if (nodes[n].parent != 0 || nodes[n].opens > 0)
-		return;
-	own_free(nodes[n].data);
-	nodes[n] = (struct node){0};
-}
-
-static void unlink_node(uint32_t n)
-{
-	uint32_t *at = slot_of(nodes[n].parent, nodes[n].name);
-
-	while (*at != n)
-		at = &nodes[*at].next;
-	*at = nodes[n].next;
-	*(nodes[n].newer ? &nodes[nodes[n].newer].older : &nodes[nodes[n].parent].child) = nodes[n].older;
-	if (nodes[n].older)
-		nodes[nodes[n].older].newer = nodes[n].newer;
-	nodes[n].parent = 0;
-	forget_if_unused(n);
-}
-
-static uint32_t add_node(uint32_t parent, const char *name, bool folder)
-{
-	uint32_t n = ROOT + 1;
-
-	while (n < n_nodes && nodes[n].used)
-		n++;
-	if (n == MAX_NODES)
-		return 0;
-	if (n >= n_nodes)
-		n_nodes = n + 1;
-	nodes[n] = (struct node){.used = true, .folder = folder, .changed = sim_now()};
-	link_node(n, parent, name);
-	return n;
-}
-
-void disk_reset(void)
-{
-	for (uint32_t n = ROOT; n < n_nodes; n++) {
-		own_free(nodes[n].data);
-		nodes[n] = (struct node){0};
-	}
-	memset(slots, 0, sizeof(slots));
-	n_nodes = ROOT + 1;
-	nodes[ROOT] = (struct node){.used = true, .folder = true, .parent = ROOT};
-}
-
-static void node_close(struct file *f, int fd)
+static void close_opened(struct file *f, int fd)
 {
 	struct open_node *o = (struct open_node *)f;
 
 	(void)fd;
-	nodes[o->node].opens--;
-	forget_if_unused(o->node);
+	node_close(o->node);
 	own_free(o);
 }
 
-static const struct file_ops node_ops = {node_close};
+static const struct file_ops node_ops = {close_opened};
 
 /* Where a path begins, and its last name. 0 and an errno when there is no such folder. */
 static uint32_t walk(int dirfd, const char *path, char name[static NAME_ROOM])
@@ -159,7 +55,7 @@ static uint32_t walk(int dirfd, const char *path, char name[static NAME_ROOM])
 		if (!*path)
 			return at;
 		path++;
-		at = find(at, name);
+		at = node_find(at, name);
 		if (!at || !nodes[at].folder) {
 			errno = ENOENT;
 			return 0;
@@ -175,7 +71,7 @@ static uint32_t node_at(int dirfd, const char *path)
 
 	if (!parent)
 		return 0;
-	n = strcmp(name, ".") == 0 ? parent : find(parent, name);
+	n = strcmp(name, ".") == 0 ? parent : node_find(parent, name);
 	if (!n)
 		errno = ENOENT;
 	return n;
@@ -206,7 +102,7 @@ static int open_at(int dirfd, const char *path, int flags)
 	parent = walk(dirfd, path, name);
 	if (!parent)
 		return -1;
-	n = strcmp(name, ".") == 0 ? parent : find(parent, name);
+	n = strcmp(name, ".") == 0 ? parent : node_find(parent, name);
 	if (n && (flags & O_CREAT) && (flags & O_EXCL)) {
 		errno = EEXIST;
 		return -1;
@@ -216,7 +112,7 @@ static int open_at(int dirfd, const char *path, int flags)
 		return -1;
 	}
 	if (!n)
-		n = add_node(parent, name, false);
+		n = node_add(parent, name, false);
 	if (!n) {
 		errno = ENOSPC;
 		return -1;
@@ -437,11 +333,11 @@ static int make_folder(int dirfd, const char *path)
 
 	if (!parent || disk_fails())
 		return -1;
-	if (find(parent, name)) {
+	if (node_find(parent, name)) {
 		errno = EEXIST;
 		return -1;
 	}
-	if (!add_node(parent, name, true)) {
+	if (!node_add(parent, name, true)) {
 		errno = ENOSPC;
 		return -1;
 	}
@@ -470,7 +366,7 @@ int __wrap_unlinkat(int dirfd, const char *path, int flags)
 	(void)flags;
 	if (!n)
 		return -1;
-	unlink_node(n);
+	node_unlink(n);
 	return 0;
 }
 
@@ -489,17 +385,17 @@ int __wrap_renameat(int from_dir, const char *from, int to_dir, const char *to)
 	sim_preempt();
 	if (!n || !parent || disk_fails())
 		return -1;
-	old = find(parent, name);
+	old = node_find(parent, name);
 	if (old && nodes[old].folder) {
 		errno = EEXIST;
 		return -1;
 	}
 	if (old)
-		unlink_node(old);
+		node_unlink(old);
 	nodes[n].opens++; /* so that it stays between its two names */
-	unlink_node(n);
+	node_unlink(n);
 	nodes[n].opens--;
-	link_node(n, parent, name);
+	node_link(n, parent, name);
 	return 0;
 }
 
@@ -539,22 +435,4 @@ int __wrap_closedir(DIR *d);
 int __wrap_closedir(DIR *d)
 {
 	return __wrap_close(((struct open_node *)d)->fd);
-}
-
-/* Chunks are the files with 64 letters. */
-void disk_damage(uint32_t drop, uint32_t cut, uint32_t spoil)
-{
-	for (uint32_t n = ROOT + 1; n < n_nodes; n++) {
-		struct node *x = &nodes[n];
-
-		if (!x->used || x->folder || x->size == 0 || strlen(x->name) != 64)
-			continue;
-		if (dice_chance(OF_DISK, drop))
-			unlink_node(n);
-		else if (dice_chance(OF_DISK, cut))
-			x->size = dice_below(OF_DISK, (uint32_t)x->size);
-		else if (dice_chance(OF_DISK, spoil))
-			x->data[dice_below(OF_DISK, (uint32_t)x->size)] ^=
-				(uint8_t)(1u << dice_below(OF_DISK, 8));
-	}
 }

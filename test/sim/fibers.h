@@ -6,12 +6,15 @@
 #include "sim.h"
 
 #include <poll.h>
+#include <setjmp.h>
 #include <ucontext.h>
 
 #define MAX_FIBERS 1200u
 
 struct fiber {
 	ucontext_t context;
+	jmp_buf jump;
+	bool begun;
 	int number; /* counts from 1; what a pthread_t holds */
 	enum side side;
 	const char *name;

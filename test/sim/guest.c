@@ -95,6 +95,8 @@ static bool read_range(uint8_t *to, uint64_t offset, size_t n)
 	memset(to, NOTHING, n + 1);
 	begin(call_limit(), "a read");
 	r = image_pread(g.image, to, n, offset, &e);
+	if ((sim_now() - since) * 100 / timeout() > totals.patience)
+		totals.patience = (sim_now() - since) * 100 / timeout();
 	sim_check(to[n] == NOTHING, "a read of %zu bytes gives more", n);
 	if (!ended(since, "read", r, &e)) {
 		sim_check(all_are(to, 0, n), "a failed read leaves bytes");
@@ -305,7 +307,8 @@ static int prefetch(struct err *e)
 	r = plan.prefetch ? image_prefetch_startup(g.image, e) : 0;
 	if (r < 0)
 		image_close(g.image);
-	return r;
+	sim_check(r <= 0 || r == STARTUP_CUT, "the start-up list gives %d", r);
+	return r < 0 ? r : 0;
 }
 
 /* A mount fails clearly, or works; in the end it works. */

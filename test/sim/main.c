@@ -59,6 +59,7 @@ static bool run_seed(uint64_t seed, bool print)
 	sim_run(director, NULL);
 	trace_end(digest);
 	files_reset();
+	sockets_reset();
 	network_reset();
 	memory_reset();
 	totals.runs++;
@@ -92,6 +93,7 @@ static void add_totals(struct totals *to, const struct totals *x)
 	to->verifies += x->verifies;
 	to->simulated += x->simulated;
 	to->longest = x->longest > to->longest ? x->longest : to->longest;
+	to->patience = x->patience > to->patience ? x->patience : to->patience;
 	to->peak = x->peak > to->peak ? x->peak : to->peak;
 }
 
@@ -107,8 +109,8 @@ static void tell(const struct totals *t, double seconds)
 	       (unsigned long long)t->mounts, (unsigned long long)t->mounts_failed,
 	       (unsigned long long)t->calls, (unsigned long long)t->calls_failed, (double)t->bytes / 1e6,
 	       (unsigned long long)t->verifies);
-	printf("  longest call %.1f s, most memory of a guest %.1f MB\n", (double)t->longest / 1e9,
-	       (double)t->peak / 1e6);
+	printf("  longest call %.1f s, longest read %.2f of its time-out, most memory of a guest %.1f MB\n",
+	       (double)t->longest / 1e9, (double)t->patience / 100, (double)t->peak / 1e6);
 }
 
 static void work(struct job *job, uint64_t first, uint64_t last, unsigned int step)

@@ -102,7 +102,7 @@ void plan_make(uint64_t seed)
 	plan.vsock = chance(500);
 	plan.want_digest = chance(300);
 	plan.prefetch = chance(500);
-	plan.timeout_ms = plan.temper == HOSTILE ? one_of(500, 3000, 30000) : 30000;
+	plan.timeout_ms = plan.temper == HOSTILE ? one_of(3000, 10000, 30000) : 30000;
 	plan.wait_ms = one_of(0, 0, 1000, 60000);
 	plan.cpus = 1 + below(3);
 	plan.cache_bytes = chance(250) ? 4 << 20 : one_of(16384, 65536, 262144);

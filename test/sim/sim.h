@@ -62,7 +62,7 @@ unsigned int sim_fibers_of(enum side side);
 /* Runs `first` and all that it starts until it ends. */
 void sim_run(void *(*first)(void *), void *arg);
 
-/* What a fiber that polls waits for. network.c */
+/* What a fiber that polls waits for. sockets.c */
 struct pollfd;
 bool sim_wait_fds(const struct pollfd *fds, size_t n, int64_t until);
 void sim_wake_fd(int fd);
@@ -88,7 +88,7 @@ void *own_alloc(size_t n);
 void *own_grow(void *p, size_t n);
 void own_free(void *p);
 
-/* --- files.c: descriptors of all kinds; disk.c --- */
+/* --- files.c: descriptors of all kinds; nodes.c and disk.c: the host's disk --- */
 
 struct file;
 struct file_ops {
@@ -110,9 +110,10 @@ size_t disk_read(int fd, void *to, size_t n, uint64_t offset);
 /* Between two lives of the host: drop, cut or spoil files of its chunk cache, so many in a thousand each. */
 void disk_damage(uint32_t drop, uint32_t cut, uint32_t spoil);
 
-/* --- network.c, meddler.c --- */
+/* --- links.c: the network; sockets.c and meddler.c stand on it --- */
 
-void network_reset(void);
+void sockets_reset(void);
+void network_reset(void);	 /* after files_reset(): no end is left */
 void network_break(bool reset);	 /* every connection ends now */
 void network_blackhole(bool on); /* all goes silent; afterwards those connections are reset */
 void network_heal(void);	 /* nothing is held back any more */
@@ -249,6 +250,7 @@ struct totals {
 	uint64_t runs, failed, calls, calls_failed, bytes, mounts, mounts_failed, switches, frames, faults,
 		starts, verifies, steps;
 	int64_t simulated, longest; /* nanoseconds; of one call */
+	int64_t patience;	    /* of one read, in hundredths of its time-out */
 	uint64_t peak;		    /* bytes of the guest */
 };
 extern struct totals totals;

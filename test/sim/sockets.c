@@ -18,7 +18,6 @@ struct stream_socket {
 	bool nonblock, shut;
 	struct link *link; /* NULL: not connected */
 	int end;
-	int connect_error;
 	int64_t send_timeout; /* negative: none */
 	/* a listener */
 	bool listening;
@@ -32,130 +31,7 @@ struct event_counter {
 	uint64_t value;
 };
 
-static struct link *links;
 static struct stream_socket *listener;
-static int last_link;
-static bool dark;
-
-static void free_parcels(struct parcel **list)
-{
-	while (*list) {
-		struct parcel *p = *list;
-
-		*list = p->next;
-		own_free(p);
-	}
-}
-
-static void lane_drop(struct lane *a)
-{
-	free_parcels(&a->waiting);
-	free_parcels(&a->current);
-	a->n_partial = 0;
-	a->pending = 0;
-}
-
-void link_wake(struct link *l)
-{
-	for (int end = 0; end < 2; end++)
-		if (l->ends[end])
-			sim_wake_fd(l->ends[end]->fd);
-}
-
-int64_t lane_next_time(struct lane *a)
-{
-	int64_t at = sim_now() + plan.latency + dice_range(OF_LINK, 0, plan.jitter);
-
-	if (at < a->last_at)
-		at = a->last_at;
-	a->last_at = at;
-	return at;
-}
-
-struct parcel *parcel_send(struct link *l, int lane, const void *p, size_t n, int64_t at)
-{
-	struct lane *a = &l->lanes[lane];
-	struct parcel *x, **place = &a->waiting;
-
-	if (a->closed || a->deaf || a->silent || n == 0)
-		return NULL;
-	x = own_alloc(sizeof(*x) + n);
-	*x = (struct parcel){.at = at, .rest_at = at, .n = n, .split = n};
-	memcpy(x->data, p, n);
-	while (*place && (*place)->at <= at)
-		place = &(*place)->next;
-	x->next = *place;
-	*place = x;
-	a->pending += n;
-	link_wake(l);
-	return x;
-}
-
-void lane_end(struct link *l, int lane, int64_t at, int error)
-{
-	struct lane *a = &l->lanes[lane];
-
-	if (a->closed && !error)
-		return;
-	if (error)
-		lane_drop(a);
-	a->closed = true;
-	a->error = error;
-	a->end_at = at;
-	link_wake(l);
-}
-
-/* How many bytes can be read now; 0 and when there may be more, or −1 at the end of the stream. */
-static ssize_t lane_look(struct lane *a, int64_t *next)
-{
-	*next = -1;
-	if (!a->current && a->waiting && a->waiting->at <= sim_now()) {
-		a->current = a->waiting;
-		a->waiting = a->current->next;
-		a->current->next = NULL;
-	}
-	if (a->current) {
-		size_t there = a->current->rest_at <= sim_now() ? a->current->n : a->current->split;
-
-		if (there > a->current->taken)
-			return (ssize_t)(there - a->current->taken);
-		*next = a->current->rest_at;
-	} else if (a->waiting) {
-		*next = a->waiting->at;
-	} else if (a->closed) {
-		if (a->end_at <= sim_now())
-			return -1;
-		*next = a->end_at;
-	}
-	return 0;
-}
-
-static size_t lane_take(struct lane *a, void *to, size_t n)
-{
-	struct parcel *p = a->current;
-
-	memcpy(to, p->data + p->taken, n);
-	p->taken += n;
-	a->pending -= n;
-	if (p->taken == p->n)
-		free_parcels(&a->current);
-	return n;
-}
-
-static void link_free(struct link *l)
-{
-	struct link **at = &links;
-
-	while (*at != l)
-		at = &(*at)->next;
-	*at = l->next;
-	for (int i = 0; i < 2; i++) {
-		lane_drop(&l->lanes[i]);
-		own_free(l->lanes[i].partial);
-	}
-	own_free(l->last_chunk);
-	own_free(l);
-}
 
 static bool in_backlog(const struct link *l)
 {
@@ -163,23 +39,6 @@ static bool in_backlog(const struct link *l)
 		if (listener->backlog[i] == l)
 			return true;
 	return false;
-}
-
-/* One end will not read or write any more. */
-static void end_leaves(struct link *l, int end)
-{
-	struct lane *out = &l->lanes[end], *in = &l->lanes[1 - end];
-	bool unread = in->pending > 0;
-
-	if (out->n_partial > 0) {
-		(void)parcel_send(l, end, out->partial, out->n_partial, lane_next_time(out));
-		out->n_partial = 0;
-	}
-	if (!out->silent && !out->closed)
-		lane_end(l, end, lane_next_time(out), unread && dice_chance(OF_LINK, 500) ? ECONNRESET : 0);
-	in->deaf = true;
-	lane_drop(in);
-	link_wake(l);
 }
 
 static void socket_close(struct file *f, int fd)
@@ -195,15 +54,15 @@ static void socket_close(struct file *f, int fd)
 
 			lane_end(l, TO_GUEST, sim_now(), ECONNRESET);
 			l->lanes[TO_HOST].deaf = true;
-			if (!l->ends[0])
+			if (!l->fds[0])
 				link_free(l);
 		}
 	} else if (s->link) {
 		struct link *l = s->link;
 
-		end_leaves(l, s->end);
-		l->ends[s->end] = NULL;
-		if (!l->ends[1 - s->end] && !in_backlog(l))
+		link_leave(l, s->end);
+		l->fds[s->end] = 0;
+		if (!l->fds[1 - s->end] && !in_backlog(l))
 			link_free(l);
 	}
 	own_free(s);
@@ -273,6 +132,7 @@ int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 	static const int unix_reasons[] = {ECONNREFUSED, EAGAIN, ENOENT, EINTR};
 	static const int vsock_reasons[] = {ECONNRESET, ETIMEDOUT, ENODEV, EINTR};
 	struct stream_socket *s = socket_of(fd);
+	int64_t made_at = sim_now();
 	struct link *l;
 
 	(void)a, (void)n;
@@ -286,12 +146,9 @@ int __wrap_connect(int fd, const struct sockaddr *a, socklen_t n)
 	if (!listener || listener->n_backlog == MAX_BACKLOG)
 		return refuse(s->family == AF_UNIX ? unix_reasons : vsock_reasons,
 			      s->family == AF_UNIX ? 3 : 1);
-	l = own_alloc(sizeof(*l));
-	*l = (struct link){.next = links, .number = ++last_link};
-	links = l;
-	l->lanes[0].silent = l->lanes[1].silent = dark;
-	l->made_at = s->family == AF_UNIX ? sim_now() : sim_now() + (dark ? 3600 * SECOND : plan.latency);
-	l->ends[0] = s;
+	if (s->family != AF_UNIX)
+		made_at += network_is_dark() ? 3600 * SECOND : plan.latency;
+	l = link_new(fd, made_at);
 	s->link = l;
 	s->end = 0;
 	listener->backlog[listener->n_backlog++] = l;
@@ -328,7 +185,7 @@ int __wrap_accept4(int fd, struct sockaddr *peer, socklen_t *size, int flags)
 	if (!made)
 		return -1;
 	memmove(&s->backlog[0], &s->backlog[1], --s->n_backlog * sizeof(s->backlog[0]));
-	l->ends[1] = made;
+	l->fds[1] = made->fd;
 	made->link = l;
 	made->end = 1;
 	peer->sa_family = (sa_family_t)s->family;
@@ -384,7 +241,7 @@ int __wrap_shutdown(int fd, int how)
 		return -1;
 	}
 	if (!s->shut)
-		end_leaves(s->link, s->end);
+		link_leave(s->link, s->end);
 	s->shut = true;
 	sim_wake_fd(fd);
 	return 0;
@@ -436,7 +293,7 @@ ssize_t __wrap_recv(int fd, void *to, size_t n, int flags)
 		n = 1 + dice_below(OF_LINK, (uint32_t)n - 1);
 	trace("recv", s->link->number * 2 + s->end, (int64_t)n);
 	trace_bytes(in->current->data + in->current->taken, n < 16 ? n : 16);
-	(void)lane_take(in, to, n);
+	lane_take(in, to, n);
 	link_wake(s->link);
 	return (ssize_t)n;
 }
@@ -446,32 +303,6 @@ ssize_t __wrap___recv_chk(int fd, void *to, size_t n, size_t room, int flags)
 {
 	sim_check(n <= room, "recv of %zu bytes into %zu", n, room);
 	return __wrap_recv(fd, to, n, flags);
-}
-
-/* Frames are cut out of what is written, and meddled with one by one. */
-static void lane_write(struct link *l, int end, const uint8_t *p, size_t n)
-{
-	struct lane *a = &l->lanes[end];
-
-	if (a->n_partial + n > a->room) {
-		a->room = (a->n_partial + n) * 2;
-		a->partial = own_grow(a->partial, a->room);
-	}
-	memcpy(a->partial + a->n_partial, p, n);
-	a->n_partial += n;
-	while (a->n_partial >= 16) {
-		size_t size = 16 + ((size_t)a->partial[0] | (size_t)a->partial[1] << 8 |
-				    (size_t)a->partial[2] << 16 | (size_t)a->partial[3] << 24);
-
-		if (a->n_partial < size)
-			break;
-		totals.frames++;
-		meddle(l, end, a->partial, size);
-		if (a->n_partial < size)
-			break; /* the lane was dropped */
-		memmove(a->partial, a->partial + size, a->n_partial - size);
-		a->n_partial -= size;
-	}
 }
 
 static bool can_write(const struct stream_socket *s)
@@ -500,7 +331,7 @@ static ssize_t send_some(struct stream_socket *s, const void *p, size_t n)
 			n = room;
 		if (n > 1 && dice_chance(OF_LINK, plan.short_io))
 			n = 1 + dice_below(OF_LINK, (uint32_t)n - 1);
-		lane_write(s->link, s->end, p, n);
+		link_write(s->link, s->end, p, n);
 	}
 	trace("send", s->link->number * 2 + s->end, (int64_t)n);
 	return (ssize_t)n;
@@ -634,49 +465,8 @@ int __wrap___poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
 	return __wrap_poll(fds, n, timeout);
 }
 
-void network_break(bool reset)
+/* After a run that ended anywhere. */
+void sockets_reset(void)
 {
-	for (struct link *l = links; l; l = l->next)
-		for (int lane = 0; lane < 2; lane++)
-			lane_end(l, lane, sim_now(), reset ? ECONNRESET : 0);
-}
-
-void network_blackhole(bool on)
-{
-	dark = on;
-	for (struct link *l = links; l; l = l->next)
-		for (int lane = 0; lane < 2; lane++) {
-			if (!on && l->lanes[lane].silent) {
-				l->made_at = sim_now();
-				lane_end(l, lane, sim_now(), ECONNRESET);
-			}
-			l->lanes[lane].silent |= on;
-		}
-}
-
-void network_heal(void)
-{
-	network_blackhole(false);
-	for (struct link *l = links; l; l = l->next) {
-		for (int lane = 0; lane < 2; lane++) {
-			struct lane *a = &l->lanes[lane];
-
-			for (struct parcel *p = a->waiting; p; p = p->next)
-				p->at = p->rest_at = sim_now();
-			if (a->current)
-				a->current->rest_at = sim_now();
-			a->last_at = sim_now();
-		}
-		link_wake(l);
-	}
-}
-
-/* After files_reset(), so no end is left. */
-void network_reset(void)
-{
-	while (links)
-		link_free(links);
 	listener = NULL;
-	last_link = 0;
-	dark = false;
 }
