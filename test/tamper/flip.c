@@ -153,7 +153,7 @@ static int make_specimen(struct specimen *s, const char *dir, char recipient[sta
 
 	specimen_make(s, &(struct specimen_shape){.secrets = 1,
 						  .contents = 2,
-						  .n_files = 20,
+						  .n_files = 19,
 						  .n_layers = 3,
 						  .file_blocks = 3,
 						  .noise = true,

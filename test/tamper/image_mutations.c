@@ -169,6 +169,19 @@ struct layers {
 	size_t size[MAX_BLOBS];
 };
 
+/* Bytes of the JSON object that begins at `text`: no string of ours has a brace. */
+static size_t object_size(const char *text)
+{
+	size_t n = 0;
+	int depth = 0;
+
+	do {
+		depth += (text[n] == '{') - (text[n] == '}');
+		n++;
+	} while (depth > 0);
+	return n;
+}
+
 static void find_layers(const char *manifest, struct layers *out)
 {
 	const char *at = strstr(manifest, LAYER);
@@ -177,7 +190,7 @@ static void find_layers(const char *manifest, struct layers *out)
 	out->head = (size_t)(at - manifest);
 	for (; at && out->n < MAX_BLOBS; at = strstr(at + 1, LAYER)) {
 		out->text[out->n] = at;
-		out->size[out->n++] = (size_t)(strchr(at, '}') + 1 - at);
+		out->size[out->n++] = object_size(at);
 	}
 }
 

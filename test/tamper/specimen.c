@@ -198,14 +198,13 @@ void specimen_free(struct specimen *s)
 	*s = (struct specimen){0};
 }
 
-/* The manifest ends with the index layer: {…}]} */
+/* In place of the annotations that the manifest ends with, if any. */
 void specimen_annotate(struct specimen *s, const char *jwe, const char *descriptor)
 {
-	const char *old = s->sealed.manifest;
-	size_t kept = strlen(old) - 3;
+	const char *old = s->sealed.manifest, *there = strstr(old, ",\"annotations\"");
+	size_t kept = there ? (size_t)(there - old) : strlen(old) - strlen("}]}");
 	char *text = NULL;
 
-	must(strcmp(old + kept, "}]}") == 0);
 	must(asprintf(&text,
 		      "%.*s,\"annotations\":{\"dev.cocoon.descriptor\":\"%s\","
 		      "\"org.opencontainers.image.enc.keys.jwe\":\"%s\"}}]}",
