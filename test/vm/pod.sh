@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# A pod's virtual machine, whole: a Debian kernel boots, the guest daemon reaches the host's over a virtio socket,
-# mounts a sealed image that its policy allows, and runc runs a container from it. There is no network in the
+# A pod's virtual machine, whole: a Debian kernel boots, Kata's agent (its stand-in) asks the guest daemon for an
+# image, that reaches the host over a virtio socket and mounts it, and runc runs a container from it. There is no network in the
 # machine, and the host's daemon has found the machine's socket by itself.
 #
 #   test/vm/pod.sh [KERNEL…]      6.1, 6.12
@@ -32,7 +32,7 @@ bundle() {
 machine() {
 	printf 'IMAGE=%s\nFRONT=%s\n' "$SEALED_REF" "$1" >"$WORK/pod.conf"
 	vm_initramfs "$WORK/initramfs" "$here/guest/pod" usr/bin/cocoon-guestfs="$COCOON_BIN/cocoon-guestfs" \
-		usr/sbin/runc="$(command -v runc)" keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" \
+		usr/bin/agent-pull="$COCOON_BUILD/test/vm/agent-pull" usr/sbin/runc="$(command -v runc)" keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" \
 		pod/config.json="$WORK/config.json" pod.conf="$WORK/pod.conf"
 }
 
