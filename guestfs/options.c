@@ -3,6 +3,7 @@
  * name=value. */
 #include "guestfs/options.h"
 #include "guestfs/source_wire.h"
+#include "proto/base/cleanup.h"
 #include "proto/wire/address.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char help[] =
 	"Usage: cocoon-guestfs [OPTION]... IMAGE DIRECTORY\n"
@@ -213,12 +215,32 @@ static int check_identity(const struct options *o, struct err *e)
 		"its name (registry/repository@sha256:...) or with --digest, or a --policy that lists it");
 }
 
+/* The daemon leaves the directory that it was started in. */
+static int make_host_absolute(struct options *o, struct err *e)
+{
+	cleanup_free char *here = NULL;
+
+	if (strncmp(o->host, "unix:", 5) != 0 || o->host[5] == '/' || o->host[5] == '\0')
+		return 0;
+	here = getcwd(NULL, 0);
+	if (!here)
+		return err_errno(e, -errno, "the current directory");
+	if (asprintf(&o->host_owned, "unix:%s/%s", here, o->host + 5) < 0) {
+		o->host_owned = NULL;
+		return err_set(e, -ENOMEM, "out of memory");
+	}
+	o->host = o->host_owned;
+	return 0;
+}
+
 static int parse_image(struct options *o, const char *image, const char *directory, struct err *e)
 {
 	struct address unused;
 	struct stat st;
 	int r = reference_parse(&o->image, image, e);
 
+	if (r == 0)
+		r = make_host_absolute(o, e);
 	if (r == 0)
 		r = address_parse(&unused, o->host, e);
 	if (r < 0)
@@ -314,5 +336,6 @@ int options_parse(struct options *o, int argc, char **argv, struct err *e)
 void options_deinit(struct options *o)
 {
 	free(o->target);
+	free(o->host_owned);
 	policy_deinit(&o->policy);
 }

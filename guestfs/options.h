@@ -21,6 +21,7 @@ struct options {
 	char *target; /* owned, canonical */
 	struct key_specs keys;
 	const char *host;
+	char *host_owned; /* NULL, or where `host` is */
 	struct front_options front;
 	bool has_digest;
 	struct digest digest; /* of the manifest or of the descriptor */

@@ -10,6 +10,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DIGEST "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 
@@ -61,6 +62,18 @@ Test(options, has_defaults)
 	cr_assert_eq(o.timeout_ms, 30000);
 	cr_assert_eq(o.wait_ms, 0);
 	cr_assert(!o.foreground && !o.has_digest);
+	options_deinit(&o);
+}
+
+Test(options, finds_a_host_also_when_the_directory_has_changed)
+{
+	char want[200];
+
+	cr_assert_eq(chdir(scratch), 0);
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --host unix:run/s localhost:5000/a /tmp"), 0, "%s",
+		     e.text);
+	(void)snprintf(want, sizeof(want), "unix:%s/run/s", scratch);
+	cr_assert_str_eq(o.host, want);
 	options_deinit(&o);
 }
 
