@@ -19,8 +19,11 @@ Runs the tests, cheap ones first; without a PART all of them, `quick` stands for
   tsan         unit tests under ThreadSanitizer
   fuzz         each fuzz target for FUZZ_SECONDS (default 4)
   harness      the tests' own tools: clean-up, tree comparison, the two oracles
+  hostile      every bit flipped, random mutations, the simulator, each call failing, a host that lies to real
+               mounts of sanitized daemons, what a host can tell from what is asked
   integration  publisher, chunk store and guest with a real registry, real FUSE and real EROFS
   containerd   snapshotter and `cocoon pull` under a real containerd and runc
+  vm           a pod in a virtual machine: Debian kernels, a real virtio socket
 
 Environment: BUILD_ROOT (default: build-test in the source tree), FUZZ_SECONDS, KEEP_WORK=1 (keep the work
 directories of failed scripts). Ends with a line `N passed, N failed` and exit code 0 when nothing failed.
@@ -31,7 +34,8 @@ cd "$(dirname "$0")/.." || exit 1
 SOURCE=$PWD
 BUILD_ROOT=${BUILD_ROOT:-$SOURCE/build-test}
 FUZZ_SECONDS=${FUZZ_SECONDS:-4}
-ALL="format layering unit vectors clang tidy asan tsan fuzz harness integration containerd"
+ALL="format layering unit vectors clang tidy asan tsan fuzz harness hostile integration containerd vm"
+HOSTILE="tamper|sim|failure" # names of ctest tests that belong to part hostile
 PASSED=0
 FAILED=0
 
@@ -96,11 +100,17 @@ tests() {
     rm -f "$log"
 }
 
-# scripts FOLDER: each test/FOLDER/*.sh is a test; they clean up after themselves.
+# script PATH: a script is one test; it cleans up after itself.
+script() {
+    check "${1#test/}" env BUILD_ROOT="$BUILD_ROOT" COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" \
+        bash "$1"
+}
+
+# scripts FOLDER: each test/FOLDER/*.sh
 scripts() {
-    local script
-    for script in test/"$1"/*.sh; do
-        check "${script#test/}" env COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" bash "$script"
+    local path
+    for path in test/"$1"/*.sh; do
+        script "$path"
     done
 }
 
@@ -122,7 +132,7 @@ part_layering() {
 
 part_unit() {
     develop_build
-    tests unit -E '^vectors/'
+    tests unit -E "^(vectors|$HOSTILE)/"
 }
 
 part_vectors() {
@@ -149,7 +159,7 @@ part_tidy() {
 
 part_asan() {
     build asan -DSANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug
-    tests asan
+    tests asan -E "^($HOSTILE)/"
 }
 
 part_tsan() {
@@ -178,6 +188,14 @@ part_harness() {
     done
 }
 
+part_hostile() {
+    develop_build
+    tests unit -R "^($HOSTILE)/"
+    script test/failure/run.sh
+    script test/hostile/run.sh
+    script test/leak/run.sh
+}
+
 part_integration() {
     develop_build
     scripts integration
@@ -186,6 +204,11 @@ part_integration() {
 part_containerd() {
     develop_build
     scripts containerd
+}
+
+part_vm() {
+    develop_build
+    scripts vm
 }
 
 case ${1:-} in
@@ -210,7 +233,7 @@ done
     say "test/run.sh needs root: it mounts filesystems and starts containers" >&2
     exit 2
 }
-need_packages build run image test peers || exit 1
+need_packages build run image test peers vm || exit 1
 for part; do
     "part_$part"
 done
