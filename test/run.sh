@@ -100,8 +100,8 @@ tests() {
     rm -f "$log"
 }
 
-# script PATH: a script is one test; it cleans up after itself.
-script() {
+# test_script PATH: a script is one test; it cleans up after itself.
+test_script() {
     check "${1#test/}" env BUILD_ROOT="$BUILD_ROOT" COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" \
         bash "$1"
 }
@@ -110,7 +110,7 @@ script() {
 scripts() {
     local path
     for path in test/"$1"/*.sh; do
-        script "$path"
+        test_script "$path"
     done
 }
 
@@ -191,9 +191,9 @@ part_harness() {
 part_hostile() {
     develop_build
     tests unit -R "^($HOSTILE)/"
-    script test/failure/run.sh
-    script test/hostile/run.sh
-    script test/leak/run.sh
+    test_script test/failure/run.sh
+    test_script test/hostile/run.sh
+    test_script test/leak/run.sh
 }
 
 part_integration() {
