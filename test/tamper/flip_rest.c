@@ -41,6 +41,7 @@ struct rest {
 	struct bench *b;
 	struct source_memory source;
 	struct image_options options;
+	struct err words;    /* of the last opening */
 	struct image *image; /* open, where opening is not what is tried */
 	uint64_t address;    /* of what is read there */
 	bool armed;
@@ -97,7 +98,7 @@ typedef int probe(struct rest *f);
 
 static int try_open(struct rest *f)
 {
-	int r = image_open(&f->image, &f->source.source, &f->options, NULL);
+	int r = image_open(&f->image, &f->source.source, &f->options, &f->words);
 
 	if (r < 0)
 		return r;
@@ -110,7 +111,7 @@ static int try_open(struct rest *f)
 static int try_open_and_sample(struct rest *f)
 {
 	uint64_t part = f->b->specimen->size / CUT / 8 * CUT;
-	int r = image_open(&f->image, &f->source.source, &f->options, NULL);
+	int r = image_open(&f->image, &f->source.source, &f->options, &f->words);
 
 	if (r < 0)
 		return r;
@@ -150,7 +151,7 @@ static void must_be_well(struct rest *f, probe *try)
 	r = try(f);
 	if (r != 0) {
 		printf("MISS: an honest host is not believed any more: %d %s\n", r,
-		       r == WRONG ? judge_words : "");
+		       r == WRONG ? judge_words : f->words.text);
 		f->b->tally->kinds[DATA_CHUNK].missed++;
 	}
 }
@@ -248,6 +249,7 @@ static void flip_identity(struct bench *b)
 	    sha256(&descriptor, b->specimen->sealed.descriptor, DESCRIPTOR_SIZE) < 0 ||
 	    key_specs_add(&keys, b->recipient, NULL) < 0)
 		exit(1);
+	key_specs_load(&keys);
 	flip_manifest(b, MANIFEST_BY_TAG, &o);
 	flip_descriptor(b, DESCRIPTOR, &o);
 	recipient.find_key = key_specs_find;
@@ -259,6 +261,7 @@ static void flip_identity(struct bench *b)
 	o.want_descriptor = NULL;
 	o.want_manifest = &manifest;
 	flip_manifest(b, MANIFEST_BY_DIGEST, &o);
+	key_specs_wipe(&keys);
 }
 
 /* --- the public part of the index */
