@@ -85,10 +85,6 @@ static void send_status(struct passing *p, enum wire_status status)
 	uint8_t to[HEADER + 4 + sizeof(words) - 1];
 	bool has_number = is_chunk(p->f, p->n) || (get_le16(p->f + 6) != WIRE_OK && p->n >= HEADER + 4);
 
-	if (p->lane == TO_HOST) {
-		(void)pass(p, p->at);
-		return;
-	}
 	memcpy(to, p->f, HEADER);
 	put_le32(to, sizeof(to) - HEADER);
 	put_le16(to + 6, (uint16_t)status);
@@ -176,16 +172,14 @@ static void garbage(struct passing *p)
 static void swap(struct passing *p)
 {
 	struct parcel *last = p->l->last_chunk;
-	bool chunk = p->lane == TO_GUEST && is_chunk(p->f, p->n);
 
-	if (chunk && last && below(2) == 0) {
+	if (last && below(2) == 0) {
 		memcpy(last->data + 8, p->f + 8, 8);
 		memcpy(last->data + HEADER, p->f + HEADER, 4);
 		(void)parcel_send(p->l, p->lane, last->data, last->n, p->at);
 		return;
 	}
-	if (chunk)
-		put_le32(p->f + HEADER, get_le32(p->f + HEADER) + (below(2) ? 1 : (uint32_t)-1));
+	put_le32(p->f + HEADER, get_le32(p->f + HEADER) + (below(2) ? 1 : (uint32_t)-1));
 	(void)pass(p, p->at);
 }
 
@@ -205,7 +199,7 @@ static void shorten(struct passing *p)
 
 static void other_version(struct passing *p)
 {
-	if (get_le16(p->f + 4) == WIRE_HELLO && p->n >= HEADER + 12)
+	if (p->n >= HEADER + 12)
 		put_le32(p->f + HEADER + 8, 2);
 	(void)pass(p, p->at);
 }
@@ -215,16 +209,15 @@ static void other_image(struct passing *p)
 {
 	const struct sim_image *x = plan.other;
 	size_t manifest = strlen(x->sealed.manifest), size = 8 + manifest + DESCRIPTOR_SIZE;
-	bool is_open = get_le16(p->f + 4) == WIRE_OPEN;
 	char hex[DIGEST_HEX_SIZE];
 	uint8_t *made;
 
-	if (is_open && p->lane == TO_HOST) {
+	if (p->lane == TO_HOST) {
 		uint8_t *text = memmem(p->f + HEADER, p->n - HEADER, "sha256:", 7);
 
 		if (text && (size_t)(p->f + p->n - text) >= 7 + 64)
 			memcpy(text + 7, digest_hex(&x->manifest, hex), 64);
-	} else if (is_open && get_le16(p->f + 6) == WIRE_OK && p->n > HEADER + 8) {
+	} else if (get_le16(p->f + 6) == WIRE_OK && p->n > HEADER + 8) {
 		made = own_alloc(HEADER + size);
 		memcpy(made, p->f, HEADER + 4);
 		put_le32(made, (uint32_t)size);
@@ -243,7 +236,7 @@ static void replay(struct passing *p)
 {
 	const struct parcel *last = p->l->last_chunk;
 
-	if (p->lane == TO_GUEST && last)
+	if (last)
 		(void)parcel_send(p->l, p->lane, last->data, last->n, p->at);
 	if (!last || below(2))
 		(void)pass(p, p->at);
@@ -277,10 +270,28 @@ static const struct {
 	[REPLAY] = {"fault: replay", replay},
 };
 
+/* How many times as likely as planned a fault is for this frame: some make no sense for most frames, and are
+ * much more likely where they do. */
+static uint32_t weight(enum fault k, int lane, const uint8_t *frame, size_t n)
+{
+	bool to_guest = lane == TO_GUEST;
+
+	if (k == OTHER_VERSION)
+		return get_le16(frame + 4) == WIRE_HELLO ? 20 : 0;
+	if (k == OTHER_IMAGE)
+		return get_le16(frame + 4) == WIRE_OPEN ? 20 : 0;
+	if (k == STATUS_PASSING || k == STATUS_FINAL || k == UNASKED)
+		return to_guest;
+	if (k == SWAP || k == REPLAY)
+		return to_guest && is_chunk(frame, n);
+	return 1;
+}
+
 /* At most one for a frame; N_FAULTS: none. Those that can end a connection are not without number, so that
  * asking again helps in the end. */
-static enum fault draw(const struct link_faults *f)
+static enum fault draw(int lane, const uint8_t *frame, size_t n)
 {
+	const struct link_faults *f = lane == TO_HOST ? &plan.requests : &plan.answers;
 	uint32_t x, sum = 0;
 
 	if (plan.healed)
@@ -289,7 +300,7 @@ static enum fault draw(const struct link_faults *f)
 	for (enum fault k = 0; k < N_FAULTS; k++) {
 		bool ends = k != REORDER && k != SLOW;
 
-		sum += f->chance[k];
+		sum += f->chance[k] ? f->chance[k] * weight(k, lane, frame, n) : 0;
 		if (x >= sum)
 			continue;
 		if (ends && plan.budget == 0)
@@ -326,7 +337,7 @@ static void check_honest(const uint8_t *frame, size_t n)
 
 void meddle(struct link *l, int from, const uint8_t *frame, size_t n)
 {
-	enum fault fault = draw(from == TO_HOST ? &plan.requests : &plan.answers);
+	enum fault fault = draw(from, frame, n);
 	int64_t at = lane_next_time(&l->lanes[from]);
 
 	if (plan.temper != HOSTILE && from == TO_GUEST && is_chunk(frame, n))
