@@ -424,7 +424,7 @@ static void leave_stub(struct wire_connection *c, const struct request *q)
 	if (s && n <= c->max_open / 2)
 		*s = (struct stub){q->id, q->type, q->n_missing, q->max_payload};
 	else
-		break_locked(c, -ETIMEDOUT, 0, &(struct err){"too many requests without an answer"});
+		break_locked(c, -ECONNABORTED, 0, &(struct err){"too many requests without an answer"});
 }
 
 static void request_end(struct wire_connection *c, struct request *q)
@@ -470,7 +470,7 @@ static int next_frame(struct wire_connection *c, struct request *q, const struct
 	} else {
 		(void)err_errno(e, r, "waiting for the host's answer");
 		if (is_silent(c, q, silence_ms))
-			break_locked(c, r, 0, e);
+			break_locked(c, -ECONNABORTED, 0, e); /* others may have time left */
 	}
 	pthread_mutex_unlock(&c->lock);
 	*out = f;

@@ -49,8 +49,8 @@ struct wire_call {
 
 /* Send a request and wait for all its answers. 0; -ETIMEDOUT at the deadline; when the connection broke, what
  * broke it: -EPROTO when an answer to this request, or to none, broke the rules; -ECONNABORTED when another's
- * did; -ECONNRESET and the like; -ENOTSUP for a host of another version; -ENOMEM. Answers may have been
- * handed out before any of these.
+ * did, or never came; -ECONNRESET and the like; -ENOTSUP for a host of another version; -ENOMEM. Answers may
+ * have been handed out before any of these.
  *
  * A request that nobody answers does not break the connection of all others: when the host said something
  * within the `silence_ms` before the deadline, only this request is given up, and its late answers are read

@@ -124,4 +124,12 @@ static inline void must_read_all(struct image *i)
 	cr_assert_eq(r, 0, "%d: %s", r, e.text);
 }
 
+/* The same once the host is asked again, which after a failure is not before the next second. */
+static inline void will_read_all(struct image *i)
+{
+	for (int k = 0; k < 30 && read_all(i, NULL) < 0; k++)
+		(void)usleep(LITTLE_WHILE_US);
+	must_read_all(i);
+}
+
 #endif
