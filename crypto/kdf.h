@@ -12,7 +12,7 @@
 
 /* PRK = HMAC(salt, key). */
 int hkdf_extract(struct secret *prk, const void *salt, size_t salt_size, const void *key, size_t key_size);
-/* `size` is at most 255 × 32. */
+/* `size` is at most 255 × 32, `info_size` 160: -EINVAL. */
 int hkdf_expand(uint8_t *out, size_t size, const struct secret *prk, const void *info, size_t info_size);
 
 /* PRK_domain, PRK_meta, PRK_image of a 32-byte secret: `salt` is SALT_DOMAIN, SALT_META or SALT_IMAGE. */

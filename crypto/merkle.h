@@ -35,7 +35,7 @@ int merkle_build(const struct merkle_shape *shape, const uint8_t *data, uint8_t 
 /* digest = SHA-256(salt ‖ block). 0 or -ENOMEM. */
 int merkle_digest(struct digest *out, const uint8_t *block, const uint8_t salt[static MERKLE_SALT_SIZE]);
 
-/* 0 when `block` has digest `want`; -EBADMSG otherwise. */
+/* 0 when `block` has digest `want`; -EBADMSG when it has another; -ENOMEM when nobody can tell. */
 int merkle_check(const uint8_t *block, const struct digest *want,
 		 const uint8_t salt[static MERKLE_SALT_SIZE]);
 
