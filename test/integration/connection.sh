@@ -158,14 +158,14 @@ away_too_long() {
 
 	reads 1 || return
 	stop_daemon "$HOST_PID" KILL
-	! in_ms reads 2 2>/dev/null && within 1500 3500 || return
+	! in_ms reads 2 2>/dev/null && within 1500 8000 || return
 	# it is waited for once
 	start=${EPOCHREALTIME/[.,]/}
 	for ((i = 3; i < 23; i++)); do
 		! reads $i 2>/dev/null || return
 	done
 	MS=$(((${EPOCHREALTIME/[.,]/} - start) / 1000))
-	within 0 1500 || return
+	within 0 8000 || return # each on its own: 20 s and more
 	reads 1 && host_back && sleep 0.1 && reads 2 && reads 3 || return
 	echo "20 more reads failed in $MS ms"
 }
@@ -174,8 +174,8 @@ away_too_long() {
 hangs_too_long() {
 	reads 31 || return
 	kill -STOP "$HOST_PID"
-	! in_ms reads 32 2>/dev/null && within 1500 4500 || return
-	! in_ms reads 33 2>/dev/null && within 0 2500 || return
+	! in_ms reads 32 2>/dev/null && within 1500 8000 || return
+	! in_ms reads 33 2>/dev/null && within 0 5000 || return
 	kill -CONT "$HOST_PID"
 	sleep 1.2 && reads 32 && reads 33 && echo "failed in $MS ms, and is back"
 }
@@ -192,9 +192,9 @@ memory_waits_for_nobody() {
 	done
 	sleep 0.5
 	for ((i = 0; i < 5; i++)); do
-		in_ms reads 0 && within 0 300 || status=1
+		in_ms reads 0 && within 0 2000 || status=1
 		forget_pages 1
-		in_ms reads 1 && within 0 300 || status=1
+		in_ms reads 1 && within 0 2000 || status=1
 	done
 	for pid in "${pids[@]}"; do
 		process_runs "$pid" || { echo "a reader did not wait" && status=1; }
@@ -217,7 +217,7 @@ another_version() {
 	VERSION_PID=$STARTED_PID
 	wait_socket "$HOST_CHUNKS" 20 "$VERSION_PID" || return
 	: >"$GUEST_LOG"
-	! in_ms reads 42 2>/dev/null && within 0 1500 && grep -q 'error=95' "$GUEST_LOG" || return
+	! in_ms reads 42 2>/dev/null && within 0 5000 && grep -q 'error=95' "$GUEST_LOG" || return
 	stop_daemon "$VERSION_PID" KILL
 	host_back && sleep 0.1 && reads 42 && echo "EIO in $MS ms"
 }
@@ -226,9 +226,9 @@ mount_while_away() {
 	local pid
 
 	stop_daemon "$HOST_PID" KILL
-	! in_ms guest_mount "$front" "$SEALED_REF" "$MOUNT" 2>"$WORK/words" && within 0 1000 || return
+	! in_ms guest_mount "$front" "$SEALED_REF" "$MOUNT" 2>"$WORK/words" && within 0 5000 || return
 	grep -q 'connecting to the host' "$WORK/words" || return
-	! in_ms guest_mount "$front" "$SEALED_REF" "$MOUNT" "$HOST_CHUNKS" --wait 1 2>"$WORK/words" && within 700 3000 || return
+	! in_ms guest_mount "$front" "$SEALED_REF" "$MOUNT" "$HOST_CHUNKS" --wait 1 2>"$WORK/words" && within 700 8000 || return
 	grep -q 'connecting to the host' "$WORK/words" || return
 	guest_mount "$front" "$SEALED_REF" "$MOUNT" "$HOST_CHUNKS" --wait 20 2>"$WORK/words" &
 	pid=$!
