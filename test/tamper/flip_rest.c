@@ -195,22 +195,40 @@ static bool inside(const char *manifest, uint64_t at, const char *from, const ch
 	return end && at >= (uint64_t)(start - manifest) && at < (uint64_t)(end - manifest);
 }
 
-/* Where in the manifest a flip may do nothing. All else of it is held against what the key vouches for. */
+/* Is byte `at` in what some member of that name has for a value: a number, or a string? */
+static bool in_value(const char *m, uint64_t at, const char *member)
+{
+	const char *v = m, *end;
+
+	while ((v = strstr(v, member))) {
+		v += strlen(member);
+		end = v + (*v == '"') + strcspn(v + (*v == '"'), "\"},");
+		if (at >= (uint64_t)(v - m) && at < (uint64_t)(end - m))
+			return true;
+	}
+	return false;
+}
+
+/* Where in the manifest a flip may do nothing. */
 static const char *manifest_reason(const char *m, uint64_t at)
 {
+	bool index = at >= (uint64_t)(strstr(m, "layer.cocoon.index") - m);
+
 	if (inside(m, at, "\"config\":", "\"layers\""))
 		return "manifest by tag: the config's descriptor, which a guest does not read";
 	if (inside(m, at, "\"dev.cocoon.descriptor\"", "\"org.opencontainers"))
 		return "manifest by tag: the identity as information only; a reader computes it";
 	if (inside(m, at, "\"org.opencontainers", "]}"))
-		return "manifest by tag: the wrapped key, where what it unwraps to is the same, or nobody "
-		       "asks";
+		return "manifest by tag: the wrapped key, where it unwraps to the same or the key is a file";
 	if (inside(m, at, "\"annotations\"", "\"dev.cocoon"))
 		return "manifest by tag: the annotations' name, where the key is a file";
 	if (inside(m, at, "\"mediaType\"", "\"config\""))
 		return "manifest by tag: the name of the document's own mediaType, which may be missing";
-	return "manifest by tag: a layer's size that still covers its chunks, or the index's digest (read in "
-	       "parts)";
+	if (in_value(m, at, "\"size\":"))
+		return "manifest by tag: a blob's size that still covers its chunks";
+	if (index && in_value(m, at, "\"digest\":"))
+		return "manifest by tag: the index's digest; the descriptor vouches for its parts";
+	return NULL;
 }
 
 static void flip_manifest(struct bench *b, enum kind kind, const struct image_options *options)
