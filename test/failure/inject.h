@@ -87,8 +87,8 @@ void inject_disarm(void);
 /* From where, on stderr. */
 void inject_tell_crashes(void);
 
-/* Shall this call fail? 0, or the fault's error; errno is set when it is one. `fd`: -1 for none. */
-int inject_now(enum inject_call call, int fd);
+/* Shall this call fail? 0, or the fault's error; errno is set when it is one. `size`: of what it moves. */
+int inject_now(enum inject_call call, size_t size);
 
 #define INJECT_EXPORT __attribute__((visibility("default")))
 

@@ -41,12 +41,12 @@ static void *counted(void *p)
 
 void *malloc(size_t n)
 {
-	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(malloc)(n));
+	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(malloc)(n));
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(calloc)(n, size));
+	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(calloc)(n, size));
 }
 
 void free(void *p)
@@ -64,7 +64,7 @@ void *realloc(void *p, size_t n)
 		free(p);
 		return NULL;
 	}
-	return inject_now(CALL_MEMORY, -1) ? NULL : next(realloc)(p, n);
+	return inject_now(CALL_MEMORY, 0) ? NULL : next(realloc)(p, n);
 }
 
 void *reallocarray(void *p, size_t n, size_t size)
@@ -80,7 +80,7 @@ void *reallocarray(void *p, size_t n, size_t size)
 
 void *memalign(size_t alignment, size_t n)
 {
-	return inject_now(CALL_MEMORY, -1) ? NULL : counted(next(memalign)(alignment, n));
+	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(memalign)(alignment, n));
 }
 
 void *aligned_alloc(size_t alignment, size_t n)

@@ -121,21 +121,33 @@ static int open_image(const struct trial *t, const char *key, struct image **out
 		return r;
 	}
 	r = image_prefetch_startup(*out, e);
-	if (r < 0) {
-		image_close(*out);
-		*out = NULL;
-	}
+	if (r >= 0)
+		return 0; /* also when the list is larger than the cache */
+	image_close(*out);
+	*out = NULL;
 	return r;
+}
+
+/* A host that failed us is asked again a little later, not at every read: then a reader
+ * has to come back. */
+static bool come_back(unsigned int *times)
+{
+	(void)usleep(20000);
+	return ++*times < 250;
 }
 
 /* Everything in the book, while nothing fails. */
 static void ask_again(const struct trial *t, struct outcome *o, struct image *i)
 {
+	unsigned int times = 0;
 	struct err e = {""};
 
 	for (size_t k = 0; k < t->book->n && !o->wrong; k++) {
-		int r = book_ask(t->book, k, i, &e);
+		int r;
 
+		do
+			r = book_ask(t->book, k, i, &e);
+		while (r < 0 && come_back(&times));
 		if (r != 0)
 			wrong(o, "question %zu afterwards: %d: %s", k, r, e.text);
 	}
@@ -154,6 +166,7 @@ static void key_of(const struct trial *t, const char *kind, char text[static 128
 static void try_open(const struct trial *t, struct outcome *o, const char *kind, bool cold)
 {
 	struct image *i = NULL;
+	unsigned int times = 0;
 	struct err e = {""};
 	char key[128];
 	int r;
@@ -164,7 +177,9 @@ static void try_open(const struct trial *t, struct outcome *o, const char *kind,
 	disarm(o);
 	judge(t, o, r, &e, "open", false);
 	if (r < 0 && !cold) {
-		r = open_image(t, key, &i, &e);
+		do
+			r = open_image(t, key, &i, &e);
+		while (r < 0 && come_back(&times));
 		if (r < 0)
 			wrong(o, "open afterwards: %d: %s", r, e.text);
 	}
@@ -176,12 +191,15 @@ static void try_open(const struct trial *t, struct outcome *o, const char *kind,
 static struct image *must_open(const struct trial *t, struct outcome *o)
 {
 	struct image *i = NULL;
+	unsigned int times = 0;
 	struct err e = {""};
 	char key[128];
 	int r;
 
 	key_of(t, "file", key);
-	r = open_image(t, key, &i, &e);
+	do
+		r = open_image(t, key, &i, &e);
+	while (r < 0 && come_back(&times));
 	if (r < 0)
 		wrong(o, "open before: %d: %s", r, e.text);
 	return i;
@@ -240,6 +258,7 @@ static void reconnect(const struct trial *t, struct outcome *o)
 static void verify(const struct trial *t, struct outcome *o)
 {
 	struct image *i = must_open(t, o);
+	unsigned int times = 0;
 	struct err e = {""};
 	int r;
 
@@ -249,7 +268,9 @@ static void verify(const struct trial *t, struct outcome *o)
 	r = image_verify(i, NULL, NULL, &e);
 	disarm(o);
 	judge(t, o, r, &e, "verify", true);
-	r = image_verify(i, NULL, NULL, &e);
+	do
+		r = image_verify(i, NULL, NULL, &e);
+	while (r < 0 && come_back(&times));
 	if (r < 0)
 		wrong(o, "verify afterwards: %d: %s", r, e.text);
 	ask_again(t, o, i);

@@ -66,10 +66,10 @@ static void wrap_key(const struct subject *s, struct sealed *sealed, const struc
 	buf_init(&text, KEYWRAP_MAX_ANNOTATION);
 	for (int k = 0; k < 2; k++)
 		must(keywrap_wrap(&text, key, &descriptor, public[k], NULL) == 0);
-	must(n > 3 && strcmp(sealed->manifest + n - 3, "}]}") == 0);
+	must(n > 4 && strcmp(sealed->manifest + n - 4, "}}]}") == 0);
 	buf_init(&json, 1 << 20);
-	buf_put(&json, sealed->manifest, n - 3);
-	buf_put(&json, ",\"annotations\":{\"org.opencontainers.image.enc.keys.jwe\":\"", 57);
+	buf_put(&json, sealed->manifest, n - 4);
+	buf_put(&json, ",\"org.opencontainers.image.enc.keys.jwe\":\"", 42);
 	buf_put(&json, text.data, text.size);
 	buf_put(&json, "\"}}]}", 6);
 	must(!buf_failed(&json));
