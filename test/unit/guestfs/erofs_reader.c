@@ -38,7 +38,7 @@ static void set_up(void)
 	cr_assert_eq(erofs_open(&fs, pread_image, image, FIXTURE_SIZE, NULL), 0);
 }
 
-TestSuite(erofs_reader, .init = set_up, .timeout = 60);
+TestSuite(erofs_reader, .init = set_up, .timeout = 300);
 
 static struct erofs_inode inode(uint64_t nid)
 {
