@@ -19,7 +19,7 @@ usage() {
 usage: test/coverage.sh [--quick] [--missing]
 
   --quick    unit tests and malformed samples only, and only the thresholds that need no more
-  --missing  list every branch, and in guestfs/ every line, that no test ran
+  --missing  list what no test ran: branches where all are wanted, lines of guestfs/
 
 Thresholds: 100 % of the branches of crypto/ and of the path on which a chunk is verified and opened (its files are
 in test/lib/coverage.py), 90 % of the lines of guestfs/. Environment: BUILD_ROOT (default: build-test in the source tree).
@@ -32,7 +32,7 @@ BUILD=${BUILD_ROOT:-$SOURCE/build-test}/coverage
 COUNTERS=$BUILD/counters
 LOG=$BUILD/log
 FOLDERS=(proto crypto guestfs)
-SCRIPTS=(integration/guestfs.sh)
+SCRIPTS=(integration/guestfs.sh integration/pods.sh)
 quick='' list=''
 while [ $# -gt 0 ]; do
 	case $1 in
@@ -52,7 +52,7 @@ done
 }
 
 . test/lib/packages.sh
-need_packages build test || exit 1
+need_packages build run image test || exit 1
 
 # say NAME COMMAND…: one line for each step, the end of its words when it fails.
 failed=0
@@ -74,7 +74,7 @@ build() {
 	cmake -S . -B "$BUILD" -G Ninja -DDEVELOP=ON -DCMAKE_C_COMPILER=clang -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$BUILD/bin" \
 		-DCMAKE_C_FLAGS="-fprofile-instr-generate=$COUNTERS/%c%m.profraw -fcoverage-mapping -fprofile-update=atomic \
 -mllvm -runtime-counter-relocation -Wno-unused-command-line-argument" &&
-		cmake --build "$BUILD" --target "${FOLDERS[@]/%//all}"
+		cmake --build "$BUILD" --target "${FOLDERS[@]/%//all}" cocoon cocoon-snapshotter
 }
 
 # export NAME: what has been counted so far, as JSON.

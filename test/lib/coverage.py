@@ -66,8 +66,14 @@ def missing_lines(name, file):
     for s, following in zip(segments, segments[1:]):
         if s[3] and s[2] == 0:
             lines.extend(range(s[0], following[0] + 1))
-    if lines:
-        print(f"  {name}: lines " + ", ".join(str(n) for n in sorted(set(lines))))
+    ranges = []
+    for n in sorted(set(lines)):
+        if ranges and n == ranges[-1][1] + 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+    if ranges:
+        print(f"  {name}: lines " + ", ".join(f"{a}-{b}" if b > a else str(a) for a, b in ranges))
 
 
 def section(title, names, unit, everything):
@@ -95,7 +101,7 @@ def main():
     section("guestfs/", guest, unit, everything)
     if options.missing:
         print("\nnever run")
-        for name in sorted(set(crypto + path + guest)):
+        for name in crypto + path:
             missing_branches(name, unit[name])
         for name in guest:
             missing_lines(name, everything[name])
