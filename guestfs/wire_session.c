@@ -49,9 +49,26 @@ static int wait_change(struct wire_session *w, const struct deadline *deadline)
 
 /* How long a host is waited for ----------------------------------------------------------------- */
 
-static bool outage_is_old(const struct outage *o, unsigned int timeout_ms)
+/* When nothing was heard of it for twice as long as anyone would wait, it may have been here meanwhile. */
+static bool outage_is_known(const struct outage *o, unsigned int timeout_ms)
 {
-	return o->on && monotonic_ms() - o->since_ms >= timeout_ms;
+	return o->on && monotonic_ms() - o->last_ms <= 2ull * timeout_ms;
+}
+
+/* It failed now, the first time at `since_ms`. Returns whether that is a new outage. */
+static bool outage_note(struct outage *o, uint64_t since_ms, unsigned int timeout_ms)
+{
+	bool known = outage_is_known(o, timeout_ms);
+
+	if (!known)
+		*o = (struct outage){.on = true, .since_ms = since_ms};
+	o->last_ms = monotonic_ms();
+	return !known;
+}
+
+static uint64_t outage_ms(const struct outage *o, unsigned int timeout_ms)
+{
+	return outage_is_known(o, timeout_ms) ? monotonic_ms() - o->since_ms : 0;
 }
 
 static unsigned int probe_ms(const struct wire_session *w)
@@ -71,17 +88,16 @@ struct patience wire_session_impatience(struct wire_session *w)
 
 struct patience wire_session_patience(struct wire_session *w)
 {
-	unsigned int ms = w->timeout_ms;
-	bool old;
+	unsigned int least = probe_ms(w), ms;
+	uint64_t away_ms;
 
 	pthread_mutex_lock(&w->lock);
-	old = outage_is_old(&w->host, w->timeout_ms);
-	if (w->host.on && !old)
-		ms -= (unsigned int)(monotonic_ms() - w->host.since_ms);
+	away_ms = outage_ms(&w->host, w->timeout_ms);
 	pthread_mutex_unlock(&w->lock);
-	if (old)
+	if (away_ms >= w->timeout_ms)
 		return wire_session_impatience(w);
-	return (struct patience){.deadline = deadline_after(ms > probe_ms(w) ? ms : probe_ms(w)),
+	ms = w->timeout_ms - (unsigned int)away_ms;
+	return (struct patience){.deadline = deadline_after(ms > least ? ms : least),
 				 .tries = WIRE_TRIES - 1,
 				 .backoff_ms = BACKOFF_FIRST_MS};
 }
@@ -90,13 +106,12 @@ struct patience wire_session_patience(struct wire_session *w)
 static void note_lost(struct wire_session *w, uint64_t since_ms, int error, const struct err *why)
 {
 	uint64_t now = monotonic_ms();
-	bool tell;
+	bool tell, new;
 
 	pthread_mutex_lock(&w->lock);
-	tell = w->opened && !w->stopped && !w->host.on && !w->told &&
+	new = outage_note(&w->host, since_ms, w->timeout_ms);
+	tell = new && w->opened && !w->stopped && !w->told &&
 	       (w->told_ms == 0 || now - w->told_ms >= TELL_EVERY_MS);
-	if (!w->host.on)
-		w->host = (struct outage){.on = true, .since_ms = since_ms};
 	if (tell) {
 		w->told = true;
 		w->told_ms = now;
@@ -138,18 +153,14 @@ bool wire_session_is_lost(struct wire_session *w)
 	return lost;
 }
 
-/* Another such status: is what the host waits for worth waiting for? When nothing was heard of it for as long
- * as anyone would wait, it is another outage. */
+/* Another such status: is what the host waits for worth waiting for? */
 static bool upstream_may_come(struct wire_session *w)
 {
-	uint64_t now = monotonic_ms();
 	bool may;
 
 	pthread_mutex_lock(&w->lock);
-	if (!w->upstream.on || now - w->upstream.last_ms > w->timeout_ms)
-		w->upstream = (struct outage){.on = true, .since_ms = now};
-	w->upstream.last_ms = now;
-	may = !outage_is_old(&w->upstream, w->timeout_ms);
+	(void)outage_note(&w->upstream, monotonic_ms(), w->timeout_ms);
+	may = outage_ms(&w->upstream, w->timeout_ms) < w->timeout_ms;
 	pthread_mutex_unlock(&w->lock);
 	return may;
 }

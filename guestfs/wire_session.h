@@ -5,8 +5,8 @@
  *
  * - What is final is told at once, and asked again by the next read: wrong bytes, a refusal.
  * - A host that is away (no connection, one that breaks, no answer) is waited for **once**: the time-out runs
- *   from when it was lost. Who comes later asks once, and not more often than connections are made. It is
- * back with the next answer.
+ *   from when it was lost. Who comes later asks once, unless that has just been done. It is back with the
+ * next answer; and after twice the time-out without an attempt nobody knows, so it is waited for again.
  * - What the host calls passing for its own reasons (UNAVAILABLE, BUSY) is waited for once in the same way.
  * - A chunk for which the host fails (INTERNAL) or breaks the rules is asked for WIRE_TRIES times with
  *   back-off. A chunk that failed in the end is remembered (source_wire.c).
