@@ -77,6 +77,16 @@ static int check_blobs(struct image *i, struct err *e)
 	return 0;
 }
 
+/* [M4]: whoever names the manifest, by its digest or in a policy, has named the descriptor with it. Nothing
+ * else ties them: another image of the same data blobs, an older version whose metadata differ, would do. */
+static int check_identity(const struct image *i, struct err *e)
+{
+	if (!i->manifest.has_descriptor)
+		return err_set(e, -EUCLEAN, "manifest [M4]: it does not say its descriptor");
+	return check_wanted(&i->descriptor_digest, &i->manifest.descriptor, "manifest [M4]: the descriptor",
+			    e);
+}
+
 static int open_descriptor(struct image *i, const struct image_options *options, struct err *e)
 {
 	int r = sha256(&i->descriptor_digest, i->raw_descriptor, DESCRIPTOR_SIZE);
@@ -91,9 +101,9 @@ static int open_descriptor(struct image *i, const struct image_options *options,
 	if (r < 0)
 		return r;
 	r = descriptor_decode(&i->descriptor, i->raw_descriptor, e);
-	if (r < 0)
-		return r;
-	return check_blobs(i, e);
+	if (r == 0)
+		r = check_blobs(i, e);
+	return r == 0 ? check_identity(i, e) : r;
 }
 
 /* From the image key to the root chunk's key; the image key is not needed afterwards. */

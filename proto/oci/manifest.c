@@ -110,6 +110,21 @@ static int check_sealed(struct oci_manifest *m, struct err *e)
 	return 0;
 }
 
+/* [M4] */
+static int decode_identity(struct oci_manifest *m, const json_t *layer, struct err *e)
+{
+	const json_t *v = json_object_get(json_object_get(layer, "annotations"), ANNOTATION_DESCRIPTOR);
+	const char *text = json_string_value(v);
+
+	if (!v)
+		return 0;
+	if (!text || digest_parse(&m->descriptor, text) < 0)
+		return err_set(e, -EUCLEAN, "manifest [M4]: %s is not sha256: and 64 hex digits",
+			       ANNOTATION_DESCRIPTOR);
+	m->has_descriptor = true;
+	return 0;
+}
+
 static int decode_keys(struct oci_manifest *m, const json_t *layer, struct err *e)
 {
 	const json_t *v = json_object_get(json_object_get(layer, "annotations"), ANNOTATION_JWE);
@@ -141,6 +156,8 @@ static int decode_image(struct oci_manifest *m, const json_t *j, struct err *e)
 	m->n_layers = (uint32_t)n;
 	if (r == 0)
 		r = check_sealed(m, e);
+	if (r == 0 && m->sealed)
+		r = decode_identity(m, json_array_get(layers, n - 1), e);
 	if (r == 0 && m->sealed)
 		r = decode_keys(m, json_array_get(layers, n - 1), e);
 	return r;

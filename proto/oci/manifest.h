@@ -54,6 +54,8 @@ struct oci_manifest {
 	char *keys_jwe; /* owned; annotation org.opencontainers.image.enc.keys.jwe of the last layer, or NULL
 			 */
 	bool sealed;	/* the last layer is a cocoon index: FORMAT.md [M1] holds then */
+	bool has_descriptor;	  /* a sealed image's manifest says which descriptor is its own [M4] */
+	struct digest descriptor; /* zero without */
 	/* OCI_INDEX */
 	uint32_t n_entries;
 	struct oci_entry *entries; /* owned */

@@ -67,13 +67,15 @@ static void describe(struct sim_image *x)
 	for (uint32_t k = 0; k < n; k++)
 		at += (size_t)snprintf(json + at, 8192 - at,
 				       "{\"mediaType\":\"application/vnd.oci.image.layer.cocoon.%s\","
-				       "\"digest\":\"%s\",\"size\":%zu}%s",
+				       "\"digest\":\"%s\",\"size\":%zu%s",
 				       k + 1 < n ? "v1" : "index.v1", digest_text(&x->blobs[k], text),
-				       x->sealed.blobs[k].size, k + 1 < n ? "," : "]}");
+				       x->sealed.blobs[k].size, k + 1 < n ? "}," : "");
+	x->descriptor = digest_of(x->sealed.descriptor, sizeof(x->sealed.descriptor));
+	at += (size_t)snprintf(json + at, 8192 - at, ",\"annotations\":{\"dev.cocoon.descriptor\":\"%s\"}}]}",
+			       digest_text(&x->descriptor, text));
 	free(x->sealed.manifest);
 	x->sealed.manifest = json;
 	x->manifest = digest_of(json, at);
-	x->descriptor = digest_of(x->sealed.descriptor, sizeof(x->sealed.descriptor));
 }
 
 static void fill(struct sim_image *x, unsigned int k)

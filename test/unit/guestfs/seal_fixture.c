@@ -470,10 +470,21 @@ static void put_text(struct blob *b, const char *text)
 	put(b, text, strlen(text));
 }
 
+static void put_hex(struct blob *b, const uint8_t digest[32])
+{
+	char text[3];
+
+	for (int i = 0; i < 32; i++) {
+		must(snprintf(text, sizeof(text), "%02x", digest[i]) == 2);
+		put_text(b, text);
+	}
+}
+
 /* §2 */
 static void make_manifest(struct sealed *out)
 {
 	struct blob json = {0};
+	uint8_t identity[32];
 	char text[64];
 
 	put_text(&json,
@@ -490,14 +501,15 @@ static void make_manifest(struct sealed *out)
 				     : "{\"mediaType\":\"application/"
 				       "vnd.oci.image.layer.cocoon.v1\",\"digest\":\"sha256:");
 		hash(digest, out->blobs[k].data, out->blobs[k].size);
-		for (int i = 0; i < 32; i++) {
-			must(snprintf(text, sizeof(text), "%02x", digest[i]) == 2);
-			put_text(&json, text);
-		}
-		must(snprintf(text, sizeof(text), "\",\"size\":%zu}%s", out->blobs[k].size,
-			      last ? "]}" : ",") > 0);
+		put_hex(&json, digest);
+		must(snprintf(text, sizeof(text), "\",\"size\":%zu%s", out->blobs[k].size, last ? "" : "},") >
+		     0);
 		put_text(&json, text);
 	}
+	hash(identity, out->descriptor, sizeof(out->descriptor));
+	put_text(&json, ",\"annotations\":{\"dev.cocoon.descriptor\":\"sha256:");
+	put_hex(&json, identity);
+	put_text(&json, "\"}}]}");
 	put_le(&json, 0, 1);
 	out->manifest = (char *)json.data;
 }
