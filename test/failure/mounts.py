@@ -212,13 +212,13 @@ def try_start(d, tree, arm):
     if status != 0:
         if status not in (1, 2, 32) or not re.search(r"^cocoon-guestfs: ..", words, re.M):
             raise Wrong(f"status {status}: {words[-300:]}")
-        if "ended before the mount" in words:
+        if re.search(r"ended before the mount.*status (4|6|7|8|11|31|1[0-9][0-9])\)", words):
             raise Wrong(words[-300:])
         if not d.ends(2):
             raise Wrong(f"the command failed, but the daemon runs: {words[-300:]}")
         d.must_be_gone()
         return 1, words
-    tree.compare(d.mount, False)
+    all_right(d, tree)
     if not umount(d.mount) or not d.ends():
         raise Wrong("it does not end")
     d.must_be_gone()
@@ -235,17 +235,21 @@ def reads_fail(d):
             raise Wrong(f"the session has failed, and reads say {e.strerror}") from e
 
 
-def try_live(d, tree, arm):
-    d.start_foreground()
-    arm()
-    failed = tree.compare(d.mount, True)
-    d.order.disarm()
+def all_right(d, tree):
     try:
         tree.compare(d.mount, False)
     except Wrong:
         if FUSE_FAILED not in d.words():
             raise
         reads_fail(d)
+
+
+def try_live(d, tree, arm):
+    d.start_foreground()
+    arm()
+    failed = tree.compare(d.mount, True)
+    d.order.disarm()
+    all_right(d, tree)
     if not umount(d.mount):
         raise Wrong("cannot be unmounted")
     if not d.ends():
