@@ -231,11 +231,17 @@ static void other_image(struct passing *p)
 	(void)pass(p, p->at);
 }
 
-/* An older answer as well, or in the place of this one. */
+/* An older answer as well, or in the place of this one; perhaps as one to this request, perhaps not as it
+ * was.
+ */
 static void replay(struct passing *p)
 {
-	const struct parcel *last = p->l->last_chunk;
+	struct parcel *last = p->l->last_chunk;
 
+	if (last && below(2))
+		memcpy(last->data + 8, p->f + 8, 8);
+	if (last && below(2))
+		last->data[HEADER + 4 + below(last->n - HEADER - 4)] ^= 1;
 	if (last)
 		(void)parcel_send(p->l, p->lane, last->data, last->n, p->at);
 	if (!last || below(2))
