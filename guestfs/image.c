@@ -178,7 +178,8 @@ int image_open(struct image **out, struct source *source, const struct image_opt
 	if (!i)
 		return err_set(e, -ENOMEM, "out of memory");
 	i->source = source;
-	i->cache_bytes = options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES;
+	/* the rest is for answers of the host and to the kernel, on their way */
+	i->cache_bytes = (options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES) / 4 * 3;
 	r = opener_pool_init(&i->openers);
 	if (r < 0) {
 		free(i);

@@ -2,8 +2,8 @@
  * The image reader: address → chunk → verified plaintext. It trusts nothing a source says: every byte it
  * returns was checked along descriptor → hash tree → table entry → id → tag → header → decompression
  * (FORMAT.md §6). Used by both fronts of the guest, and by `cocoon verify` and `cocoon export`: they look at
- * an image with the guest's own eyes. Any thread, after image_open(). Plaintext is kept in private memory up
- * to `cache_bytes`. */
+ * an image with the guest's own eyes. Any thread, after image_open(). What is resident grows with use up to
+ * `cache_bytes` and the touched part of the map. */
 #ifndef COCOON_GUESTFS_IMAGE_H
 #define COCOON_GUESTFS_IMAGE_H
 
@@ -31,7 +31,7 @@ typedef int image_key_finder(void *arg, struct secret *key, const struct oci_man
 int image_key_fits(const struct secret *key, const struct descriptor *descriptor);
 
 struct image_options {
-	size_t cache_bytes;		    /* plaintext kept at most; 0 means 32 MiB */
+	size_t cache_bytes;		    /* for chunks, kept or on their way; 0 means 32 MiB */
 	const struct digest *want_manifest; /* refuse any other (-EBADMSG); NULL: whatever the source opens */
 	const struct digest *want_descriptor; /* the same for the identity */
 	const struct digest *want_either;     /* the same for the one or the other */

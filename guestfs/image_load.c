@@ -137,8 +137,9 @@ static int wait_all(struct image *i, struct chunk **chunks, size_t n, bool told,
 int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, struct chunk **out,
 		struct err *e)
 {
-	struct batch b;
+	struct reservation room = plain_cache_reserve(i->cache, x, n);
 	size_t claimed = 0;
+	struct batch b;
 	int r = 0;
 
 	batch_init(&b, i, e);
@@ -148,10 +149,13 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 			r = err_errno(e, r, "chunk %u under another key or size", x[claimed].chunk);
 			break;
 		}
-		if (r == CHUNK_LOAD)
+		if (r == CHUNK_LOAD) {
+			plain_cache_charge(i->cache, out[claimed], &room);
 			batch_add(&b, &x[claimed], out[claimed]);
+		}
 		claimed++;
 	}
+	plain_cache_unreserve(i->cache, &room);
 	(void)batch_load(&b, ahead);
 	if (r >= 0)
 		r = wait_all(i, out, n, b.failed, e);
@@ -164,6 +168,7 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 void image_warm(struct image *i, const struct extent *x, size_t n)
 {
 	struct chunk *mine[LOAD_MAX_CHUNKS];
+	struct reservation room = plain_cache_reserve(i->cache, x, n);
 	size_t n_mine = 0;
 	struct batch b;
 
@@ -174,11 +179,13 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 
 		if (r == CHUNK_LOAD) {
 			mine[n_mine++] = c;
+			plain_cache_charge(i->cache, c, &room);
 			batch_add(&b, &x[k], c);
 		} else if (r >= 0) {
 			plain_cache_release(i->cache, c);
 		}
 	}
+	plain_cache_unreserve(i->cache, &room);
 	(void)batch_load(&b, true);
 	image_release(i, mine, n_mine);
 	batch_deinit(&b);

@@ -17,9 +17,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#define IDLE_MS 10000
 #define GRACE_MS 5000 /* for the last users of a busy mount that was taken away */
 
 struct guestfs {
@@ -131,15 +133,33 @@ static bool unmount(struct guestfs *g)
 	return ended;
 }
 
+/* After a load that is over, give back to the kernel what the allocator keeps for the next one. */
+static void trim(const struct image *i, uint64_t *chunks, bool *trimmed)
+{
+	struct image_stats s;
+
+	image_stats(i, &s);
+	if (s.chunks != *chunks) {
+		*chunks = s.chunks;
+		*trimmed = false;
+	} else if (!*trimmed) {
+		(void)malloc_trim(0);
+		*trimmed = true;
+	}
+}
+
 /* Until the end. Returns whether it came by itself. */
 static bool serve(struct guestfs *g)
 {
-	bool ended = false;
+	bool ended = false, trimmed = false;
+	uint64_t chunks = 0;
 
 	while (!ended) {
-		int signal = next_signal(g, -1, &ended);
+		int signal = next_signal(g, IDLE_MS, &ended);
 
-		if (signal == SIGUSR1)
+		if (signal == 0)
+			trim(g->image, &chunks, &trimmed);
+		else if (signal == SIGUSR1)
 			log_stats(g->image);
 		else if (signal == SIGTERM || signal == SIGINT)
 			return unmount(g);
@@ -232,6 +252,7 @@ int main(int argc, char **argv)
 	 * anew */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	(void)mallopt(M_ARENA_MAX, 2);
+	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* a huge page is resident for the sake of a small one */
 	r = o.foreground ? 0 : background_begin(&background, &e);
 	if (r == 0)
 		r = become(&g, &o, &background, &e);

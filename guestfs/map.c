@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define MAP_CACHE_BYTES (16u << 20)
 
@@ -136,6 +137,9 @@ int map_page_put(struct map *m, uint32_t page, const uint8_t *plain, size_t size
 
 	if (r < 0)
 		return err_prefix(e, r, "map page %u", page);
+	/* keys do not go to swap, also where not all memory may be locked (crypto/process.h): a few pages may
+	 * be */
+	(void)mlock(extents, n * sizeof(*extents));
 	pthread_mutex_lock(&m->lock);
 	*out = extents[search(extents, n, block)];
 	page_drop(m, p); /* another thread may have been faster */

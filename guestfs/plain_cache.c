@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A hash table of chunks by number; those that are ready and unclaimed are also on a list in order of last
- * use. One lock, held for lookups only. */
+ * use, and go in that order when the arena has no room for another. One lock, held for lookups only. */
 #include "guestfs/plain_cache.h"
+#include "guestfs/deadline.h"
+#include "guestfs/page_arena.h"
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -17,7 +20,8 @@ struct item {
 	struct chunk chunk; /* first: callers see only this */
 	uint8_t key[CHUNK_KEY_SIZE];
 	enum state state;
-	int result; /* negative for a FAILED one, which is not in the table any more */
+	int result;	  /* negative for a FAILED one, which is not in the table any more */
+	uint64_t charged; /* the second in which its bytes were reserved; 0: they are not */
 	unsigned int claims;
 	LIST_ENTRY(item) bucket;
 	TAILQ_ENTRY(item) idle; /* while READY and claims is 0 */
@@ -28,11 +32,16 @@ LIST_HEAD(bucket, item);
 TAILQ_HEAD(idle_list, item);
 
 struct plain_cache {
-	size_t max_bytes;
+	size_t max_reserved;
 	pthread_mutex_t lock; /* guards all below, and every item's state */
+	struct page_arena arena;
 	struct bucket buckets[BUCKETS];
 	struct idle_list idle; /* oldest first */
-	size_t idle_bytes;
+	struct {
+		uint64_t second;
+		size_t bytes;
+	} reserved[2];	     /* of this second and the one before */
+	pthread_cond_t room; /* that went down */
 };
 
 int plain_cache_new(struct plain_cache **out, size_t max_bytes)
@@ -41,57 +50,151 @@ int plain_cache_new(struct plain_cache **out, size_t max_bytes)
 
 	if (!c)
 		return -ENOMEM;
-	c->max_bytes = max_bytes;
+	if (page_arena_init(&c->arena, max_bytes) < 0) {
+		free(c);
+		return -ENOMEM;
+	}
+	c->max_reserved = max_bytes / 2;
 	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->room, NULL);
 	TAILQ_INIT(&c->idle);
 	*out = c;
 	return 0;
 }
 
+/* Wipe and free an item that nobody can find any more; its plaintext was taken out of it before. */
 static void item_free(struct item *x)
 {
-	if (x->chunk.plain)
-		explicit_bzero(x->chunk.plain, x->chunk.size);
-	free(x->chunk.plain);
 	explicit_bzero(x->key, sizeof(x->key));
 	pthread_cond_destroy(&x->done);
 	free(x);
 }
 
-/* Move idle chunks to `gone`, oldest first, until `max_bytes` are left. */
-static void evict(struct plain_cache *c, size_t max_bytes, struct idle_list *gone)
+/* With the lock held, which is given up for the wiping: that takes its time. */
+static void item_drop(struct plain_cache *c, struct item *x)
 {
-	while (c->idle_bytes > max_bytes) {
-		struct item *x = TAILQ_FIRST(&c->idle);
-
-		TAILQ_REMOVE(&c->idle, x, idle);
-		LIST_REMOVE(x, bucket);
-		c->idle_bytes -= x->chunk.size;
-		TAILQ_INSERT_TAIL(gone, x, idle);
-	}
+	pthread_mutex_unlock(&c->lock);
+	explicit_bzero(x->chunk.plain, x->chunk.size);
+	pthread_mutex_lock(&c->lock);
+	if (page_arena_owns(&c->arena, x->chunk.plain))
+		page_arena_give(&c->arena, x->chunk.plain, x->chunk.size);
+	else
+		free(x->chunk.plain);
+	item_free(x);
 }
 
-/* Outside the lock: wiping takes its time. */
-static void free_all(struct idle_list *gone)
+/* With the lock held: the idle chunk that was used longest ago goes. False when there is none. */
+static bool evict(struct plain_cache *c)
 {
-	struct item *x;
+	struct item *x = TAILQ_FIRST(&c->idle);
 
-	while ((x = TAILQ_FIRST(gone))) {
-		TAILQ_REMOVE(gone, x, idle);
-		item_free(x);
-	}
+	if (!x)
+		return false;
+	TAILQ_REMOVE(&c->idle, x, idle);
+	LIST_REMOVE(x, bucket);
+	item_drop(c, x);
+	return true;
 }
 
 void plain_cache_free(struct plain_cache *c)
 {
-	struct idle_list gone = TAILQ_HEAD_INITIALIZER(gone);
-
 	if (!c)
 		return;
-	evict(c, 0, &gone);
-	free_all(&gone);
+	pthread_mutex_lock(&c->lock);
+	while (evict(c))
+		;
+	pthread_mutex_unlock(&c->lock);
+	page_arena_deinit(&c->arena);
+	pthread_cond_destroy(&c->room);
 	pthread_mutex_destroy(&c->lock);
 	free(c);
+}
+
+static struct item *find(struct plain_cache *c, uint32_t number)
+{
+	struct item *n;
+
+	LIST_FOREACH(n, &c->buckets[number % BUCKETS], bucket)
+	if (n->chunk.number == number)
+		break;
+	return n;
+}
+
+/* The clock never says 0. */
+static uint64_t seconds_now(void)
+{
+	return monotonic_ms() / 1000 + 1;
+}
+
+/* With the lock held. What was asked for longer ago does not count: a host that lets some requests hang must
+ * not keep the others from being made. */
+static size_t reserved_lately(const struct plain_cache *c, uint64_t now)
+{
+	size_t bytes = 0;
+
+	for (size_t k = 0; k < 2; k++)
+		if (c->reserved[k].second + 1 >= now)
+			bytes += c->reserved[k].bytes;
+	return bytes;
+}
+
+static bool is_room(const struct plain_cache *c, size_t bytes, uint64_t now)
+{
+	size_t reserved = reserved_lately(c, now);
+
+	return bytes == 0 || reserved == 0 || reserved + bytes <= c->max_reserved;
+}
+
+struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n)
+{
+	struct reservation r = {0};
+
+	pthread_mutex_lock(&c->lock);
+	for (size_t k = 0; k < n; k++)
+		if (!find(c, x[k].chunk))
+			r.bytes += x[k].plain_size;
+	r.second = seconds_now();
+	while (!is_room(c, r.bytes, r.second)) {
+		struct deadline soon = deadline_after(100);
+
+		(void)pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &soon.at);
+		r.second = seconds_now();
+	}
+	if (c->reserved[r.second % 2].second != r.second) {
+		c->reserved[r.second % 2].second = r.second;
+		c->reserved[r.second % 2].bytes = 0;
+	}
+	c->reserved[r.second % 2].bytes += r.bytes;
+	pthread_mutex_unlock(&c->lock);
+	return r;
+}
+
+/* With the lock held. */
+static void give_back(struct plain_cache *c, uint64_t second, size_t bytes)
+{
+	if (second == 0 || c->reserved[second % 2].second != second)
+		return;
+	c->reserved[second % 2].bytes -= bytes;
+	pthread_cond_broadcast(&c->room);
+}
+
+void plain_cache_unreserve(struct plain_cache *c, const struct reservation *r)
+{
+	pthread_mutex_lock(&c->lock);
+	give_back(c, r->second, r->bytes);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, struct reservation *r)
+{
+	struct item *n = (struct item *)chunk;
+
+	if (r->bytes < chunk->size)
+		return;
+	r->bytes -= chunk->size;
+	pthread_mutex_lock(&c->lock);
+	n->charged = r->second;
+	pthread_mutex_unlock(&c->lock);
 }
 
 static struct item *item_new(const struct extent *x)
@@ -103,14 +206,9 @@ static struct item *item_new(const struct extent *x)
 	pthread_cond_init(&n->done, NULL);
 	n->chunk.size = x->plain_size;
 	n->chunk.number = x->chunk;
-	n->chunk.plain = malloc(x->plain_size);
 	n->state = LOADING;
 	n->claims = 1;
 	memcpy(n->key, x->key, sizeof(n->key));
-	if (!n->chunk.plain) {
-		item_free(n);
-		return NULL;
-	}
 	return n;
 }
 
@@ -118,31 +216,53 @@ static int claim_known(struct plain_cache *c, struct item *n, const struct exten
 {
 	if (n->chunk.size != x->plain_size || memcmp(n->key, x->key, sizeof(n->key)) != 0)
 		return -EUCLEAN;
-	if (n->claims++ == 0) {
+	if (n->claims++ == 0)
 		TAILQ_REMOVE(&c->idle, n, idle);
-		c->idle_bytes -= n->chunk.size;
-	}
 	return n->state == READY ? CHUNK_READY : CHUNK_WAIT;
+}
+
+/* With the lock held, which may be given up: room for a chunk. When everything in the arena is claimed,
+ * outside of it, and then not for longer than it is claimed. */
+static uint8_t *room_for(struct plain_cache *c, size_t size)
+{
+	uint8_t *p = page_arena_take(&c->arena, size);
+
+	while (!p && size <= c->arena.n_pages * ARENA_PAGE && evict(c))
+		p = page_arena_take(&c->arena, size);
+	return p ? p : malloc(size);
+}
+
+/* With the lock held. It is visible before it has room, as the lock is given up for that: others wait for it.
+ */
+static int claim_new(struct plain_cache *c, const struct extent *x, struct item **out)
+{
+	struct item *n = item_new(x);
+
+	if (!n)
+		return -ENOMEM;
+	LIST_INSERT_HEAD(&c->buckets[x->chunk % BUCKETS], n, bucket);
+	n->chunk.plain = room_for(c, x->plain_size);
+	if (n->chunk.plain) {
+		*out = n;
+		return CHUNK_LOAD;
+	}
+	LIST_REMOVE(n, bucket);
+	n->state = FAILED;
+	n->result = -ENOMEM;
+	pthread_cond_broadcast(&n->done);
+	if (--n->claims == 0)
+		item_free(n);
+	return -ENOMEM;
 }
 
 int plain_cache_claim(struct plain_cache *c, const struct extent *x, struct chunk **out)
 {
-	struct bucket *b = &c->buckets[x->chunk % BUCKETS];
 	struct item *n;
 	int r;
 
 	pthread_mutex_lock(&c->lock);
-	LIST_FOREACH(n, b, bucket)
-	if (n->chunk.number == x->chunk)
-		break;
-	if (n) {
-		r = claim_known(c, n, x);
-	} else {
-		n = item_new(x);
-		r = n ? CHUNK_LOAD : -ENOMEM;
-		if (n)
-			LIST_INSERT_HEAD(b, n, bucket);
-	}
+	n = find(c, x->chunk);
+	r = n ? claim_known(c, n, x) : claim_new(c, x, &n);
 	pthread_mutex_unlock(&c->lock);
 	if (r >= 0)
 		*out = &n->chunk;
@@ -177,17 +297,22 @@ int plain_cache_wait(struct plain_cache *c, struct chunk *chunk)
 
 void plain_cache_release(struct plain_cache *c, struct chunk *chunk)
 {
-	struct idle_list gone = TAILQ_HEAD_INITIALIZER(gone);
 	struct item *n = (struct item *)chunk;
 
 	pthread_mutex_lock(&c->lock);
-	if (--n->claims == 0 && n->state == READY) {
-		TAILQ_INSERT_TAIL(&c->idle, n, idle);
-		c->idle_bytes += n->chunk.size;
-		evict(c, c->max_bytes, &gone);
-	} else if (n->claims == 0) {
-		TAILQ_INSERT_TAIL(&gone, n, idle);
+	if (--n->claims == 0) {
+		give_back(c, n->charged, n->chunk.size);
+		n->charged = 0;
+		if (n->state == READY && page_arena_owns(&c->arena, n->chunk.plain)) {
+			TAILQ_INSERT_TAIL(&c->idle, n, idle);
+		} else {
+			if (n->state == READY)
+				LIST_REMOVE(n, bucket);
+			if (n->chunk.plain)
+				item_drop(c, n);
+			else
+				item_free(n);
+		}
 	}
 	pthread_mutex_unlock(&c->lock);
-	free_all(&gone);
 }

@@ -24,9 +24,24 @@ enum {
 	CHUNK_WAIT = 2, /* another thread does that: plain_cache_wait() */
 };
 
-/* `max_bytes` holds for chunks that nobody has claimed; claimers bound what is claimed. 0 or -ENOMEM. */
+/* `max_bytes` is what chunks take together, those that are claimed and those that are kept; only where more
+ * than that is claimed at once, it is more. 0 or -ENOMEM. */
 int plain_cache_new(struct plain_cache **out, size_t max_bytes);
 void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
+
+/* Bytes of chunks that are about to be loaded, since when. */
+struct reservation {
+	size_t bytes;
+	uint64_t second;
+};
+
+/* Wait until there is room for those of n chunks that would have to be loaded: half of `max_bytes` at once,
+ * or one caller's; what was reserved more than a second or two ago is not waited for. No wait, and 0 bytes,
+ * when all are known. The caller holds no claim meanwhile. What was reserved goes to chunks that the caller
+ * loads, by plain_cache_charge(), until they are released, and what is left of it back. */
+struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n);
+void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, struct reservation *r);
+void plain_cache_unreserve(struct plain_cache *c, const struct reservation *r);
 
 /* Claim the chunk that `x` names. One of the answers above; -ENOMEM; -EUCLEAN when the chunk is known under
  * another key or size: no chunk has two. */

@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 
 #define HELLO_ID 1u
+#define QUEUE_BYTES (4u << 20) /* answers that have arrived and wait for who asked; or one */
 #define STUBS_MAX 16u /* requests that were given up; with more of them it is the host that is broken */
 
 /* An answer on its way to who asked. */
@@ -63,6 +64,8 @@ struct wire_connection {
 	uint64_t last_id;
 	unsigned int n_open, max_open;
 	pthread_cond_t room; /* n_open went down, max_open up, or it broke */
+	size_t queued;	     /* bytes of answers that are being received or wait */
+	pthread_cond_t drained;
 };
 
 /* With the lock held. The first reason counts; everyone who waits is told. */
@@ -82,6 +85,7 @@ static void break_locked(struct wire_connection *c, int code, uint64_t culprit, 
 	LIST_FOREACH(q, &c->requests, entry)
 	pthread_cond_signal(&q->arrived);
 	pthread_cond_broadcast(&c->room);
+	pthread_cond_signal(&c->drained);
 }
 
 static void break_connection(struct wire_connection *c, int code, uint64_t culprit, const struct err *why)
@@ -188,6 +192,32 @@ static int expect_answer(struct wire_connection *c, const struct wire_header *h,
 	return r;
 }
 
+static void frame_free(struct wire_connection *c, struct frame *f)
+{
+	pthread_mutex_lock(&c->lock);
+	c->queued -= f->size;
+	pthread_cond_signal(&c->drained);
+	pthread_mutex_unlock(&c->lock);
+	free(f);
+}
+
+/* A host may answer everything at once: what is not read here waits on its side. */
+static struct frame *frame_new(struct wire_connection *c, size_t size)
+{
+	struct frame *f;
+
+	pthread_mutex_lock(&c->lock);
+	while (!c->broken && c->queued > 0 && c->queued + size > QUEUE_BYTES)
+		pthread_cond_wait(&c->drained, &c->lock);
+	f = malloc(sizeof(*f) + size);
+	if (f) {
+		f->size = size;
+		c->queued += size;
+	}
+	pthread_mutex_unlock(&c->lock);
+	return f;
+}
+
 static void deliver(struct wire_connection *c, uint64_t id, struct frame *f)
 {
 	struct request *q;
@@ -201,7 +231,7 @@ static void deliver(struct wire_connection *c, uint64_t id, struct frame *f)
 	}
 	pthread_mutex_unlock(&c->lock);
 	if (!q)
-		free(f); /* who asked has given up */
+		frame_free(c, f); /* who asked has given up */
 }
 
 /* *culprit: the request whose answer it is, when there is one. */
@@ -225,14 +255,14 @@ static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *
 	r = expect_answer(c, &h, culprit, e);
 	if (r < 0)
 		return r;
-	f = malloc(sizeof(*f) + h.size);
+	f = frame_new(c, h.size);
 	if (!f)
 		return err_set(e, -ENOMEM, "out of memory");
 	f->status = h.status;
-	f->size = h.size;
+	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
 	r = stream_receive(c->fd, f->payload, h.size, &deadline);
 	if (r < 0) {
-		free(f);
+		frame_free(c, f);
 		return err_errno(e, r, "the host's connection, inside an answer");
 	}
 	deliver(c, h.id, f);
@@ -289,6 +319,7 @@ static void *reader_thread(void *arg)
 static void connection_free(struct wire_connection *c)
 {
 	(void)close(c->fd);
+	pthread_cond_destroy(&c->drained);
 	pthread_cond_destroy(&c->room);
 	pthread_mutex_destroy(&c->lock);
 	pthread_mutex_destroy(&c->send_lock);
@@ -315,6 +346,7 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 	pthread_mutex_init(&c->send_lock, NULL);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->room, NULL);
+	pthread_cond_init(&c->drained, NULL);
 	wire_hello_encode(&hello);
 	r = buf_failed(&hello) ? -ENOMEM : send_frame(c, WIRE_HELLO, HELLO_ID, &hello, &deadline);
 	if (r == 0)
@@ -440,7 +472,7 @@ static void request_end(struct wire_connection *c, struct request *q)
 	pthread_mutex_unlock(&c->lock);
 	while ((f = STAILQ_FIRST(&q->frames))) {
 		STAILQ_REMOVE_HEAD(&q->frames, next);
-		free(f);
+		frame_free(c, f);
 	}
 }
 
@@ -487,7 +519,7 @@ static int collect(struct wire_connection *c, struct request *q, const struct wi
 		if (r < 0)
 			return r;
 		r = call->answer(call->arg, f->status, f->payload, f->size, e);
-		free(f);
+		frame_free(c, f);
 		if (r < 0) {
 			break_connection(c, r, q->id, e);
 			return r;

@@ -115,6 +115,8 @@ refused("pinned-digest", "another image than --digest says", lambda c: c.setup.t
 refused("pinned-digest-either-sealed-again", "the same image sealed again with the same key, another digest", lambda c: c.setup.image.copy().sealed(), options=lambda c: ("--digest", c.image.digest))
 refused("pinned-manifest-blank", "the pinned manifest with a blank behind it", lambda c: c.image.but(manifest=c.image.manifest + b" "), options=lambda c: ("--digest", c.image.digest))
 refused("pinned-reference", "another image under a name with a digest", lambda c: c.setup.tenant, reference=lambda c: f"localhost:5000/hostile/image@{c.image.digest}")
+refused("pinned-reference-sealed-again", "under a name with a digest that manifest, and descriptor, index and metadata of the same layers sealed another time: an older version whose data are the same",
+        lambda c: c.setup.image.copy().sealed().but(manifest=c.image.manifest), reference=lambda c: f"localhost:5000/hostile/image@{c.image.digest}")
 refused("manifest-of-another", "the manifest of another image", lambda c: c.image.but(manifest=c.setup.tenant.manifest))
 refused("descriptor-of-another", "the descriptor of another image", lambda c: c.image.but(descriptor=c.setup.tenant.descriptor))
 refused("index-of-another", "the public index of another image", lambda c: c.image.but(index=c.setup.tenant.index))

@@ -12,7 +12,7 @@ static struct plain_cache *cache;
 
 static void set_up(void)
 {
-	cr_assert_eq(plain_cache_new(&cache, 4000), 0);
+	cr_assert_eq(plain_cache_new(&cache, 4 * 4096), 0);
 }
 
 static void tear_down(void)
@@ -54,15 +54,15 @@ static int use(uint32_t number, uint32_t size)
 Test(plain_cache, keeps_what_was_used_last_and_no_more_than_the_cap)
 {
 	for (uint32_t k = 1; k <= 4; k++)
-		cr_assert_eq(use(k, 1000), CHUNK_LOAD);
-	cr_assert_eq(use(1, 1000), CHUNK_READY);
-	cr_assert_eq(use(5, 1000), CHUNK_LOAD); /* pushes 2 out */
-	cr_assert_eq(use(1, 1000), CHUNK_READY);
-	cr_assert_eq(use(3, 1000), CHUNK_READY);
-	cr_assert_eq(use(2, 1000), CHUNK_LOAD); /* pushes 4 out */
-	cr_assert_eq(use(4, 1000), CHUNK_LOAD);
-	cr_assert_eq(use(9, 5000), CHUNK_LOAD); /* larger than the cap: used and gone */
-	cr_assert_eq(use(9, 5000), CHUNK_LOAD);
+		cr_assert_eq(use(k, 4096), CHUNK_LOAD);
+	cr_assert_eq(use(1, 4096), CHUNK_READY);
+	cr_assert_eq(use(5, 4096), CHUNK_LOAD); /* pushes 2 out */
+	cr_assert_eq(use(1, 4096), CHUNK_READY);
+	cr_assert_eq(use(3, 4096), CHUNK_READY);
+	cr_assert_eq(use(2, 4096), CHUNK_LOAD); /* pushes 4 out */
+	cr_assert_eq(use(4, 4096), CHUNK_LOAD);
+	cr_assert_eq(use(9, 5 * 4096), CHUNK_LOAD); /* larger than the cap: used and gone */
+	cr_assert_eq(use(9, 5 * 4096), CHUNK_LOAD);
 }
 
 Test(plain_cache, what_is_claimed_stays)
@@ -70,14 +70,14 @@ Test(plain_cache, what_is_claimed_stays)
 	struct chunk *c;
 
 	cr_assert_eq(claim(1, 1000, &c), CHUNK_LOAD);
-	memset(c->plain, 77, 1000);
+	memset(c->plain, 77, 4096);
 	plain_cache_done(cache, c, 0);
 	for (uint32_t k = 2; k < 100; k++)
-		(void)use(k, 1000);
-	cr_assert_eq(c->plain[999], 77);
+		(void)use(k, 4096);
+	cr_assert_eq(c->plain[4095], 77);
 	plain_cache_release(cache, c);
 	/* 1 and 1025 share a bucket */
-	cr_assert_eq(use(1025, 1000), CHUNK_LOAD);
+	cr_assert_eq(use(1025, 4096), CHUNK_LOAD);
 }
 
 static void *wait_for_it(void *arg)
@@ -123,20 +123,95 @@ Test(plain_cache, one_loads_and_the_others_wait)
 			cr_assert_eq(results[k], outcome);
 		plain_cache_release(cache, c);
 		/* make room for the next round */
-		(void)use(8, 4000);
+		(void)use(8, 4 * 4096);
 	}
 }
 
 Test(plain_cache, a_chunk_has_one_key_and_one_size)
 {
-	struct extent x = extent(3, 1000);
+	struct extent x = extent(3, 4096);
 	struct chunk *c;
 
-	(void)use(3, 1000);
+	(void)use(3, 4096);
 	x.plain_size = 999;
 	cr_assert_eq(plain_cache_claim(cache, &x, &c), -EUCLEAN);
 	x.plain_size = 1000;
 	x.key[31] = 1;
 	cr_assert_eq(plain_cache_claim(cache, &x, &c), -EUCLEAN);
-	cr_assert_eq(use(3, 1000), CHUNK_READY);
+	cr_assert_eq(use(3, 4096), CHUNK_READY);
+}
+
+struct reserving {
+	size_t n;
+	struct extent x[4];
+	struct reservation got;
+	_Atomic int done;
+};
+
+static void *reserve(void *arg)
+{
+	struct reserving *q = arg;
+
+	q->got = plain_cache_reserve(cache, q->x, q->n);
+	q->done = 1;
+	return NULL;
+}
+
+/* Half of the cap is 2 pages. What is known needs no room, and waits for nobody. */
+Test(plain_cache, what_is_loaded_at_once_is_bounded)
+{
+	struct reserving known = {.n = 1, .x = {extent(1, 4096)}};
+	struct reserving two = {.n = 2, .x = {extent(2, 4096), extent(3, 4096)}};
+	struct reserving first = {.n = 2, .x = {extent(4, 4096), extent(5, 4096)}};
+	struct reserving large = {.n = 1, .x = {extent(9, 100 * 4096)}};
+	struct chunk *c;
+	pthread_t t;
+
+	(void)use(1, 4096);
+	(void)reserve(&first);
+	cr_assert_eq(first.got.bytes, 2 * 4096);
+	(void)reserve(&known);
+	cr_assert_eq(known.got.bytes, 0);
+	cr_assert_eq(pthread_create(&t, NULL, reserve, &two), 0);
+	(void)usleep(20000);
+	cr_assert_not(two.done);
+
+	/* a chunk that is loaded holds its part until it is released; what was not needed goes back */
+	cr_assert_eq(claim(4, 4096, &c), CHUNK_LOAD);
+	plain_cache_charge(cache, c, &first.got);
+	cr_assert_eq(first.got.bytes, 4096);
+	plain_cache_unreserve(cache, &first.got);
+	memset(c->plain, 0, 4096);
+	plain_cache_done(cache, c, 0);
+	(void)usleep(20000);
+	cr_assert_not(two.done);
+	plain_cache_release(cache, c);
+	pthread_join(t, NULL);
+	cr_assert_eq(two.got.bytes, 2 * 4096);
+	plain_cache_unreserve(cache, &two.got);
+	/* one caller is never too much, and who hangs is not waited for */
+	(void)reserve(&large);
+	two.done = 0;
+	(void)reserve(&two);
+	cr_assert_eq(two.got.bytes, 2 * 4096);
+	plain_cache_unreserve(cache, &two.got);
+	plain_cache_unreserve(cache, &large.got);
+}
+
+Test(plain_cache, claims_that_do_not_fit_are_served_and_not_kept)
+{
+	struct chunk *c[6];
+
+	for (uint32_t k = 0; k < 6; k++) {
+		cr_assert_eq(claim(k, 4096, &c[k]), CHUNK_LOAD);
+		memset(c[k]->plain, (int)k, 4096);
+		plain_cache_done(cache, c[k], 0);
+	}
+	for (uint32_t k = 0; k < 6; k++) {
+		cr_assert_eq(c[k]->plain[4095], (uint8_t)k);
+		plain_cache_release(cache, c[k]);
+	}
+	for (uint32_t k = 0; k < 4; k++)
+		cr_assert_eq(use(k, 4096), CHUNK_READY);
+	cr_assert_eq(use(4, 4096), CHUNK_LOAD);
 }
