@@ -82,15 +82,31 @@ within() {
 	}
 }
 
-# Every file again and again, in an order of its own, until $WORK/enough is there.
-load() {
+# figure NAME: the daemon's own, from its log.
+figure() {
+	kill -USR1 "$GUEST"
+	sleep 0.2
+	grep -o "$1=[0-9]*" "$GUEST_LOG" | tail -n 1 | cut -d= -f2
+}
+
+# The guest has noticed that its host was away so many times.
+reconnected() {
 	local i
 
+	for ((i = 0; i < 50; i++)); do
+		[ "$(figure reconnects)" -lt "$1" ] || return 0
+	done
+	echo "reconnects $(figure reconnects), expected $1"
+	return 1
+}
+
+# Files in any order, until $WORK/enough is there.
+load() {
+	local i=$1
+
 	while [ ! -e "$WORK/enough" ]; do
-		for ((i = 0; i < FILES; i += 7)); do
-			reads $(((i * $1 + RANDOM) % FILES)) || return
-			forget_pages $(((i * $1 + RANDOM) % FILES))
-		done
+		i=$(((i + RANDOM) % FILES))
+		reads $i && forget_pages $i || return
 	done
 }
 
@@ -100,7 +116,7 @@ under_load() {
 
 	rm -f "$WORK/enough"
 	for ((i = 1; i <= 4; i++)); do
-		load $i &
+		load $((i * 20)) &
 		pids+=($!)
 	done
 	sleep 0.2
@@ -119,8 +135,7 @@ killed_and_restarted() {
 	for ((i = 0; i < 3; i++)); do
 		stop_daemon "$HOST_PID" KILL
 		sleep 0.3
-		host_back || return
-		sleep 0.3
+		host_back && reconnected $((i + 1)) || return
 	done
 	echo "three times"
 }
@@ -128,18 +143,11 @@ killed_and_restarted() {
 upgraded() {
 	cp "$COCOON_BIN/cocoon-snapshotter" "$WORK/upgraded" || return
 	stop_daemon "$HOST_PID"
-	host_program "$WORK/upgraded" && sleep 0.3
+	host_program "$WORK/upgraded" && reconnected 4
 }
 
 hangs_a_while() {
 	kill -STOP "$HOST_PID" && sleep 2 && kill -CONT "$HOST_PID"
-}
-
-# figure NAME: the daemon's own, from its log.
-figure() {
-	kill -USR1 "$GUEST"
-	sleep 0.2
-	grep -o "$1=[0-9]*" "$GUEST_LOG" | tail -n 1 | cut -d= -f2
 }
 
 # Four times it was away; how often that is told depends on how far apart the times were.
