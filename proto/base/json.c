@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One look at the text before jansson sees it, which alone would go 2048 deep; jansson refuses duplicate keys
- * by flag. */
+ * One look at the text before jansson sees it, which alone would go 2048 deep, and spend 80 bytes of memory
+ * on each byte of a list of empty objects; jansson refuses duplicate keys by flag. */
 #include "proto/base/json.h"
 #include "proto/base/memory.h"
 
@@ -89,10 +89,10 @@ static json_t *parse(const char *text, size_t size, json_error_t *why, int *r)
 	return j;
 }
 
-/* Brackets inside strings do not count. */
-static bool nests_too_deep(const char *text, size_t size)
+/* NULL, or what is wrong with the shape of the text. What is inside strings does not count. */
+static const char *bad_shape(const char *text, size_t size)
 {
-	unsigned depth = 0;
+	unsigned depth = 0, n_values = 0;
 	bool string = false;
 
 	for (size_t i = 0; i < size; i++) {
@@ -101,24 +101,29 @@ static bool nests_too_deep(const char *text, size_t size)
 		else if (text[i] == '"')
 			string = !string;
 		else if (!string && (text[i] == '[' || text[i] == '{') && ++depth > JSON_MAX_NESTING)
-			return true;
+			return "nests too deep";
 		else if (!string && (text[i] == ']' || text[i] == '}') && depth > 0)
 			depth--;
+		if (!string && (text[i] == ',' || text[i] == '[' || text[i] == '{') &&
+		    ++n_values > JSON_MAX_VALUES)
+			return "has too many values";
 	}
-	return false;
+	return NULL;
 }
 
 int json_object_parse(json_t **out, const void *text, size_t size, size_t max, const char *what,
 		      struct err *e)
 {
+	const char *shape;
 	json_error_t why;
 	json_t *j;
 	int r;
 
 	if (size > max)
 		return err_set(e, -E2BIG, "%s of %zu bytes, at most %zu", what, size, max);
-	if (nests_too_deep(text, size))
-		return err_set(e, -EUCLEAN, "%s nests deeper than %d", what, JSON_MAX_NESTING);
+	shape = bad_shape(text, size);
+	if (shape)
+		return err_set(e, -EUCLEAN, "%s %s", what, shape);
 	j = parse(text, size, &why, &r);
 	if (r < 0)
 		return err_set(e, r, "%s: out of memory", what);

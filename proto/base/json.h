@@ -9,10 +9,11 @@
 #include <stddef.h>
 
 #define JSON_MAX_NESTING 64
+#define JSON_MAX_VALUES 65536 /* members and elements, some counted twice: 16 MiB of memory at most */
 
-/* Parse one JSON object of at most `max` bytes in which no key comes twice and nothing nests deeper than
- * JSON_MAX_NESTING. `what` is its name in words. 0; -E2BIG; -EUCLEAN for what is not such an object; -ENOMEM.
- * Release with json_decref(). */
+/* Parse one JSON object of at most `max` bytes in which no key comes twice, nothing nests deeper than
+ * JSON_MAX_NESTING and there are no more than JSON_MAX_VALUES. `what` is its name in words. 0; -E2BIG;
+ * -EUCLEAN for what is not such an object; -ENOMEM. Release with json_decref(). */
 int json_object_parse(json_t **out, const void *text, size_t size, size_t max, const char *what,
 		      struct err *e);
 

@@ -352,3 +352,27 @@ Test(platform, refuses_other_text)
 		cr_assert_str_eq(p.os, "x");
 	}
 }
+
+/* A list of n empty objects costs eighty times its length in memory. */
+static int many(unsigned n)
+{
+	static char json[1 << 20];
+	size_t at = (size_t)sprintf(json, "{\"schemaVersion\":2,\"config\":%s,\"layers\":[%s],\"a\":[",
+				    CONFIG, PLAIN("1"));
+	struct oci_manifest m;
+	int r;
+
+	for (unsigned i = 0; i < n; i++, at += 3)
+		memcpy(json + at, "{},", 3);
+	at += (size_t)sprintf(json + at, "0]}");
+	r = oci_manifest_decode(&m, json, at, NULL);
+	if (r == 0)
+		oci_manifest_deinit(&m);
+	return r;
+}
+
+Test(manifest, has_so_many_values_at_most)
+{
+	cr_assert_eq(many(32000), 0);
+	cr_assert_eq(many(33000), -EUCLEAN, "[M2]");
+}
