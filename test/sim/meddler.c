@@ -286,6 +286,8 @@ static uint32_t weight(enum fault k, int lane, const uint8_t *frame, size_t n)
 		return get_le16(frame + 4) == WIRE_HELLO ? 20 : 0;
 	if (k == OTHER_IMAGE)
 		return get_le16(frame + 4) == WIRE_OPEN ? 20 : 0;
+	if (k == CORRUPT && get_le16(frame + 4) == WIRE_INDEX)
+		return 10;
 	if (k == STATUS_PASSING || k == STATUS_FINAL || k == UNASKED)
 		return to_guest;
 	if (k == SWAP || k == REPLAY)

@@ -50,7 +50,7 @@ static void plan_events(void)
 	for (unsigned int k = 0; k < plan.n_events; k++) {
 		struct event *e = &plan.events[k];
 
-		at += dice_range(OF_PLAN, 0, one_of(1, 5, 20) * SECOND / (hostile ? 1 : 4));
+		at += dice_range(OF_PLAN, 0, one_of(1, 5, 20, 60) * SECOND);
 		e->at = at;
 		e->kind = (enum event_kind)below(N_EVENTS);
 		if (!hostile && e->kind == PRESSURE)
