@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #define THREADS_MAX 16
 
@@ -119,7 +120,7 @@ static void *verify_thread(void *arg)
 
 static int verify_map(struct verify *v, struct err *e)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	int n = get_nprocs();
 	pthread_t threads[THREADS_MAX];
 	int started = 0;
 

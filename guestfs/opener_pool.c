@@ -3,17 +3,15 @@
 #include "guestfs/image_internal.h"
 
 #include <errno.h>
-#include <unistd.h>
+#include <sys/sysinfo.h>
 
 int opener_pool_init(struct opener_pool *p)
 {
-	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	int n = get_nprocs();
 
 	*p = (struct opener_pool){0};
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->returned, NULL);
-	if (n < 1)
-		n = 1;
 	if (n > OPENERS_MAX)
 		n = OPENERS_MAX;
 	while (p->n_idle < n) {

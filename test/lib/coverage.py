@@ -77,7 +77,7 @@ def missing_lines(name, file):
 
 
 def section(title, names, unit, everything):
-    print(f"\n{title:34s}{'lines':>22s}{'branches':>22s}")
+    print(f"\n{title:34s}{'lines':>22s}{'branches, unit tests':>22s}")
     for name in names:
         if everything[name]["summary"]["lines"]["count"]:
             print(f"  {name:32s}{cell(everything, [name], 'lines')}{cell(unit, [name], 'branches')}")
