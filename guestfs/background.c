@@ -32,12 +32,11 @@ struct report {
 _Noreturn static void wait_and_exit(int fd, pid_t child)
 {
 	struct report report = {.code = 2};
-	int status = 0, r = read_full(fd, &report, sizeof(report));
+	int status = 0;
 
-	if (r < 0) {
+	if (read_full(fd, &report, sizeof(report)) < 0) {
 		report = (struct report){.code = 2};
-		if (r != -ENODATA) /* it lives, and nobody will know of it */
-			(void)kill(child, SIGTERM);
+		(void)kill(child, SIGTERM); /* if it lives, nobody will know of it */
 		(void)waitpid(child, &status, 0);
 		(void)fprintf(stderr, PROGRAM ": ended before the mount could be used (status %d)\n", status);
 	} else if (report.words[0]) {

@@ -94,8 +94,13 @@ static int answer_receive(int channel, struct answer *a, int *fd)
 static int ask(int channel, enum request what, struct answer *a, int *fd, struct err *e)
 {
 	uint8_t request = (uint8_t)what;
-	int r = send(channel, &request, 1, MSG_NOSIGNAL) == 1 ? answer_receive(channel, a, fd) : -EPIPE;
+	ssize_t sent;
+	int r;
 
+	do
+		sent = send(channel, &request, 1, MSG_NOSIGNAL);
+	while (sent < 0 && errno == EINTR);
+	r = sent == 1 ? answer_receive(channel, a, fd) : -EPIPE;
 	if (r < 0)
 		return err_set(e, r, "the process that keeps the mount has ended");
 	return a->result < 0 ? err_set(e, a->result, "%s", a->words) : 0;
