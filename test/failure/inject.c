@@ -30,13 +30,13 @@ const struct inject_fault inject_faults[] = {
 	{"connect/EAGAIN", CALL_CONNECT, EAGAIN, BOTH},
 	{"connect/ENOMEM", CALL_CONNECT, ENOMEM, BOTH},
 	{"send/EINTR", CALL_SEND, EINTR, BOTH | HARMLESS},
-	{"send/EAGAIN", CALL_SEND, EAGAIN, BOTH | HARMLESS},
+	{"send/EAGAIN", CALL_SEND, EAGAIN, IN_IMAGE | HARMLESS},
 	{"send/short", CALL_SEND, INJECT_SHORT, BOTH | HARMLESS},
 	{"send/EPIPE", CALL_SEND, EPIPE, BOTH},
 	{"send/ENOBUFS", CALL_SEND, ENOBUFS, BOTH},
 	{"send/ENOMEM", CALL_SEND, ENOMEM, IN_IMAGE},
 	{"recv/EINTR", CALL_RECV, EINTR, BOTH | HARMLESS},
-	{"recv/EAGAIN", CALL_RECV, EAGAIN, BOTH | HARMLESS},
+	{"recv/EAGAIN", CALL_RECV, EAGAIN, IN_IMAGE | HARMLESS},
 	{"recv/short", CALL_RECV, INJECT_SHORT, BOTH | HARMLESS},
 	{"recv/end", CALL_RECV, INJECT_END, BOTH},
 	{"recv/ECONNRESET", CALL_RECV, ECONNRESET, BOTH},
@@ -155,7 +155,9 @@ int inject_now(enum inject_call call, size_t size)
 	if (!o || !o->armed)
 		return 0;
 	f = &inject_faults[o->fault];
-	if (f->call != call || (call == CALL_READ && is_device(size) != ((f->flags & ON_DEVICE) != 0)))
+	/* the eight bytes of an eventfd(2) are always taken */
+	if (f->call != call || (call == CALL_WRITE && size == 8) ||
+	    (call == CALL_READ && is_device(size) != ((f->flags & ON_DEVICE) != 0)))
 		return 0;
 	n = atomic_fetch_add(&o->seen, 1) + 1;
 	if (n < o->at || (n > o->at && !o->always))
