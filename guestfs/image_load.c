@@ -69,7 +69,7 @@ static void batch_arrival(void *arg, size_t k, const uint8_t *stored, int error)
 }
 
 /* Give one more chunk to the batch, if the table knows it. */
-static void batch_add(struct batch *b, const struct extent *x, struct chunk *chunk)
+static int batch_add(struct batch *b, const struct extent *x, struct chunk *chunk)
 {
 	struct err words = {""};
 	size_t k = b->n;
@@ -83,6 +83,7 @@ static void batch_add(struct batch *b, const struct extent *x, struct chunk *chu
 		batch_done(b, k, r, &words);
 	else
 		b->n++;
+	return r;
 }
 
 /* What the request as a whole came to. */
@@ -143,7 +144,8 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 	int r = 0;
 
 	batch_init(&b, i, e);
-	while (claimed < n) {
+	/* none is of use without all: a table that the host does not give is waited for once */
+	while (r >= 0 && claimed < n) {
 		r = plain_cache_claim(i->cache, &x[claimed], &out[claimed]);
 		if (r < 0) {
 			r = err_errno(e, r, "chunk %u under another key or size", x[claimed].chunk);
@@ -151,7 +153,7 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 		}
 		if (r == CHUNK_LOAD) {
 			plain_cache_charge(i->cache, out[claimed], &room);
-			batch_add(&b, &x[claimed], out[claimed]);
+			r = batch_add(&b, &x[claimed], out[claimed]);
 		}
 		claimed++;
 	}
@@ -171,16 +173,17 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 	struct reservation room = plain_cache_reserve(i->cache, x, n);
 	size_t n_mine = 0;
 	struct batch b;
+	int r = 0;
 
 	batch_init(&b, i, NULL);
-	for (size_t k = 0; k < n; k++) {
+	for (size_t k = 0; r >= 0 && k < n; k++) {
 		struct chunk *c;
-		int r = plain_cache_claim(i->cache, &x[k], &c);
 
+		r = plain_cache_claim(i->cache, &x[k], &c);
 		if (r == CHUNK_LOAD) {
 			mine[n_mine++] = c;
 			plain_cache_charge(i->cache, c, &room);
-			batch_add(&b, &x[k], c);
+			r = batch_add(&b, &x[k], c);
 		} else if (r >= 0) {
 			plain_cache_release(i->cache, c);
 		}
@@ -198,7 +201,7 @@ int image_load(struct image *i, const struct extent *x, struct chunk **chunks, s
 
 	batch_init(&b, i, NULL);
 	for (size_t k = 0; k < n; k++)
-		batch_add(&b, &x[k], chunks[k]);
+		(void)batch_add(&b, &x[k], chunks[k]);
 	r = batch_load(&b, false);
 	image_release(i, chunks, n);
 	batch_deinit(&b);
