@@ -6,6 +6,7 @@
 import concurrent.futures
 import errno
 import os
+import random
 import signal
 import struct
 import threading
@@ -96,6 +97,64 @@ def ended_while_waiting(context):
         require(g.ended(10) and g.status == 0, f"exit code {g.status}")
         require(all(codes), "a reader got something")
         g.check_log()
+
+
+def mixed(seed):
+    """Lies of every kind about every answer, more often than not the truth; the same for the same seed."""
+    r = random.Random(seed)
+
+    def lie(c, a):
+        raw = a.raw()
+        kind = r.randrange(30)
+        if kind == 0:
+            c.sock.close()
+            raise liar.Hangup
+        if kind == 1:
+            c.send(raw[: r.randrange(len(raw))])
+            c.sock.close()
+            raise liar.Hangup
+        if kind == 2:
+            at = r.randrange(min(len(raw), 64))
+            return raw[:at] + bytes([raw[at] ^ 1 << r.randrange(8)]) + raw[at + 1 :]
+        if kind == 3:
+            return raw + r.randbytes(r.randrange(1, 100))
+        if kind == 4:
+            return raw + raw
+        if kind == 5:
+            at = r.randrange(len(raw))
+            return raw[:at] + bytes([raw[at] ^ 1 << r.randrange(8)]) + raw[at + 1 :]
+        if kind == 6 and a.kind == liar.CHUNKS:
+            return liar.frame(a.kind, r.randrange(8), a.number, a.payload[:4] + b"no")
+        return raw
+
+    return lie
+
+
+for _seed in (1, 2, 3):
+
+    def _register(seed):
+        @case(f"life-mixed-lies-{seed}", "E", f"three seconds of eight readers, names and contents, under lies of every kind, seed {seed}")
+        def run(context):
+            with context.mount(cache="1M") as (g, h):
+                h.lies = {"frame": mixed(seed)}
+                end = time.monotonic() + 3
+
+                def reader(k):
+                    names = [source.big(n) for n in range(k, source.BIG, 8)]
+                    while time.monotonic() < end:
+                        for name in names:
+                            g.read(name)
+
+                with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                    for job in [pool.submit(reader, k) for k in range(8)]:
+                        job.result()
+                g.survey()
+                h.lies = {}
+                h.drop()
+                g.recovers()
+                g.all_right()
+
+    _register(_seed)
 
 
 @case("life-readers-32", "R", "32 readers on an honest host that answers slowly and in any order")

@@ -5,11 +5,12 @@
 
 import contextlib
 import errno
+import mmap
 import os
 
 import source
 from case import case, require
-from guest import failure
+from guest import READ_LIMIT, failure, timed
 from liar import DENIED, NOT_FOUND, SILENCE, Status
 
 KNOWN = f"many/entry-{source.CANARY}-0003"
@@ -205,6 +206,23 @@ def index_silent(context):
         require(g.mounted(), f"not mounted: {g.words()}")
         h.lies = {"index": lambda offset, data: SILENCE}
         require(not g.read("replaced"), "readable")
+        h.lies = {}
+        g.recovers()
+        g.all_right()
+
+
+@case("index-goes-silent-under-a-large-read", "E", "the same, for one read of many chunks: it does not wait for each of them", fronts=("tree",))
+def index_silent_large(context):
+    with context.host(index=lambda offset, data: data[:4096] + bytes(4096) + data[8192:]) as h, context.guest(h) as g:
+        require(g.mounted(), f"not mounted: {g.words()}")
+        h.lies = {"index": lambda offset, data: SILENCE}
+        fd = os.open(g.path(source.LARGE), os.O_RDONLY | os.O_DIRECT)
+        buffer = mmap.mmap(-1, 1 << 20)
+        try:
+            code = timed(READ_LIMIT, failure, os.preadv, fd, [buffer], 0)
+        finally:
+            os.close(fd)
+        require(code == errno.EIO, f"the reader sees {os.strerror(code)}")
         h.lies = {}
         g.recovers()
         g.all_right()

@@ -89,6 +89,10 @@ document("plain", "an unsealed image under the same name", layers(lambda x: [{**
 document("plain-and-sealed", "one layer unsealed", of_layer(0, mediaType="application/vnd.oci.image.layer.v1.tar+gzip"))
 document("media-type-long", "a media type of 10,000 bytes", of_layer(0, mediaType="a" * 10000))
 document("keys-huge", "300 KiB of wrapped keys", of_layer(-1, annotations={"org.opencontainers.image.enc.keys.jwe": "x" * 300000}))
+document("identity-missing", "no note of the descriptor: [M4]", lambda m: {**m, "layers": m["layers"][:-1] + [{**m["layers"][-1], "annotations": {}}]})
+document("identity-of-another", "the note of another descriptor", of_layer(-1, annotations={"dev.cocoon.descriptor": "sha256:" + "ab" * 32}))
+document("identity-short", "a note that is no digest", of_layer(-1, annotations={"dev.cocoon.descriptor": "sha256:ab"}))
+document("many-objects", "300,000 empty objects, which a JSON library makes 74 MiB of", lambda m: json.dumps({**m, "x": 0}).encode().replace(b'"x": 0', b'"x": [' + b"{}," * 300000 + b"0]"))
 document("keys-not-text", "wrapped keys that are a number", of_layer(-1, annotations={"org.opencontainers.image.enc.keys.jwe": 1}))
 
 
