@@ -21,8 +21,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from search import Search
 
-# A program may take so long from its start until it has hidden itself.
-SETTLED = 0.1
+# A program may take so long from its start until it has hidden itself: seconds, on a busy machine.
+SETTLED = 5
 
 
 class Watch:
@@ -38,6 +38,20 @@ class Watch:
         search.block(data, where, 0)
         self.wrong.update(search.hits)
 
+    def core_limits(self, pid):
+        with open(f"/proc/{pid}/limits", encoding="ascii") as f:
+            return re.search(r"Max core file size +(\S+) +(\S+)", f.read()).groups()
+
+    def cores_are_off(self, pid):
+        """The first thing that a program does to hide itself; the rest follows at once."""
+        try:
+            off = self.core_limits(pid) == ("0", "0")
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        if off:
+            time.sleep(0.02)
+        return off
+
     def look(self, pid):
         """False when it has ended."""
         proc = f"/proc/{pid}"
@@ -45,8 +59,7 @@ class Watch:
             for name in ("cmdline", "environ"):
                 with open(f"{proc}/{name}", "rb") as f:
                     self.search(name, f.read())
-            with open(f"{proc}/limits", encoding="ascii") as f:
-                core = re.search(r"Max core file size +(\S+) +(\S+)", f.read()).groups()
+            core = self.core_limits(pid)
             if core != ("0", "0"):
                 self.wrong.add(f"core files up to {core}")
             with open(f"{proc}/status", encoding="ascii") as f:
@@ -98,7 +111,9 @@ def run(watch, command):
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     process = subprocess.Popen(command)
-    time.sleep(SETTLED)
+    late = time.monotonic() + SETTLED
+    while process.poll() is None and not watch.cores_are_off(process.pid) and time.monotonic() < late:
+        time.sleep(0.005)
     while process.poll() is None and watch.look(process.pid):
         time.sleep(0.05)
     status = process.wait()
