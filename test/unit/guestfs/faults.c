@@ -4,6 +4,7 @@
 #include "crypto/aead.h"
 #include "crypto/sha256.h"
 #include "guestfs/image_internal.h"
+#include "guestfs/page_arena.h"
 #include "seal_fixture.h"
 #include "source_memory.h"
 #include "test/unit/fault.h"
@@ -12,6 +13,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SIZE (256u << 10)
 
@@ -24,6 +26,16 @@ int __wrap_get_nprocs(void);
 int __wrap_get_nprocs(void)
 {
 	return processors;
+}
+
+/* The cache's arena has no room. */
+static bool arena_is_full;
+
+void *__real_page_arena_take(struct page_arena *a, size_t n);
+void *__wrap_page_arena_take(struct page_arena *a, size_t n);
+void *__wrap_page_arena_take(struct page_arena *a, size_t n)
+{
+	return arena_is_full ? NULL : __real_page_arena_take(a, n);
 }
 
 /* The table answers no more. */
@@ -227,6 +239,11 @@ Test(faults, verifying)
 			if (r < 0)
 				check_failure(r, &e);
 		cr_assert_eq(r, 0, "%s", e.text);
+		/* again, with all that is kept in memory: no call is passed over */
+		each_fault (r, verify_anew(i, &e))
+			if (r < 0)
+				check_failure(r, &e);
+		cr_assert_eq(r, 0, "%s", e.text);
 		image_close(i);
 	}
 }
@@ -338,21 +355,112 @@ Test(faults, decoding)
 	map_free(map);
 }
 
+/* Runs once, when the next chunk is wiped: the cache's lock is not held then. */
+static void (*while_wiping)(void);
+
+static void wiping(void)
+{
+	void (*hook)(void) = while_wiping;
+
+	while_wiping = NULL;
+	if (hook)
+		hook();
+}
+
+void __real_explicit_bzero(void *p, size_t n);
+void __wrap_explicit_bzero(void *p, size_t n);
+void __wrap_explicit_bzero(void *p, size_t n)
+{
+	__real_explicit_bzero(p, n);
+	wiping();
+}
+
+/* What it is called with _FORTIFY_SOURCE. */
+void __real___explicit_bzero_chk(void *p, size_t n, size_t room);
+void __wrap___explicit_bzero_chk(void *p, size_t n, size_t room);
+void __wrap___explicit_bzero_chk(void *p, size_t n, size_t room)
+{
+	__real___explicit_bzero_chk(p, n, room);
+	wiping();
+}
+
+static const struct extent small = {.chunk = 5, .plain_size = 4096},
+			   large = {.chunk = 6, .plain_size = 65536};
+static struct plain_cache *cache;
+static struct chunk *waiter;
+
 Test(faults, the_cache)
 {
-	const struct extent x = {.chunk = 5, .plain_size = 4096};
-	struct plain_cache *c = NULL;
+	const struct extent other = {.chunk = 5, .plain_size = 4096, .key = {1}};
 	struct chunk *chunk;
 	int r;
 
-	each_fault (r, plain_cache_new(&c, 4096))
-		cr_assert(r == -ENOMEM && !c);
+	each_fault (r, plain_cache_new(&cache, 4096))
+		cr_assert(r == -ENOMEM && !cache);
 	cr_assert_eq(r, 0);
-	each_fault (r, plain_cache_claim(c, &x, &chunk))
+	each_fault (r, plain_cache_claim(cache, &small, &chunk))
 		cr_assert_eq(r, -ENOMEM);
 	cr_assert_eq(r, CHUNK_LOAD);
-	plain_cache_done(c, chunk, 0);
-	plain_cache_release(c, chunk);
-	plain_cache_free(c);
+	cr_assert_eq(plain_cache_claim(cache, &other, &waiter), -EUCLEAN, "another key");
+	plain_cache_done(cache, chunk, 0);
+	plain_cache_release(cache, chunk);
+	/* more than the cap: memory of its own, if there is any */
+	each_fault (r, plain_cache_claim(cache, &large, &chunk))
+		cr_assert_eq(r, -ENOMEM);
+	cr_assert_eq(r, CHUNK_LOAD);
+	plain_cache_done(cache, chunk, 0);
+	plain_cache_release(cache, chunk);
+	plain_cache_free(cache);
 	plain_cache_free(NULL);
+}
+
+static void claim_too(void)
+{
+	cr_assert_eq(plain_cache_claim(cache, &large, &waiter), CHUNK_WAIT);
+	/* and there is no room after all */
+	fault_arm(1);
+}
+
+Test(faults, who_waits_for_a_chunk_without_room_is_told)
+{
+	struct chunk *chunk;
+
+	cr_assert_eq(plain_cache_new(&cache, 65536), 0);
+	cr_assert_eq(plain_cache_claim(cache, &small, &chunk), CHUNK_LOAD);
+	plain_cache_done(cache, chunk, 0);
+	plain_cache_release(cache, chunk);
+	arena_is_full = true;
+	while_wiping = claim_too;
+	cr_assert_eq(plain_cache_claim(cache, &large, &chunk), -ENOMEM);
+	cr_assert(fault_fired());
+	cr_assert_eq(plain_cache_wait(cache, waiter), -ENOMEM);
+	plain_cache_release(cache, waiter);
+	arena_is_full = false;
+	cr_assert_eq(plain_cache_claim(cache, &large, &chunk), CHUNK_LOAD, "it can be tried again");
+	plain_cache_done(cache, chunk, 0);
+	plain_cache_release(cache, chunk);
+	plain_cache_free(cache);
+}
+
+static void *take_and_return(void *pool)
+{
+	opener_return(pool, opener_take(pool));
+	return NULL;
+}
+
+Test(faults, an_opener_is_waited_for)
+{
+	struct opener_pool p;
+	struct opener *o;
+	pthread_t t;
+
+	processors = 1;
+	cr_assert_eq(opener_pool_init(&p), 0);
+	o = opener_take(&p);
+	cr_assert_eq(pthread_create(&t, NULL, take_and_return, &p), 0);
+	(void)usleep(200000);
+	opener_return(&p, o);
+	cr_assert_eq(pthread_join(t, NULL), 0);
+	cr_assert_eq(p.n_idle, 1);
+	opener_pool_deinit(&p);
 }

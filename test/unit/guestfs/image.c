@@ -450,6 +450,25 @@ Test(image, refuses_what_is_not_sealed)
 	}
 }
 
+Test(image, refuses_a_manifest_that_does_not_say_its_descriptor)
+{
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i = NULL;
+	struct err e = {""};
+	char *at;
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){0});
+	source_memory_init(&s, &sealed);
+	at = strstr(sealed.manifest, ",\"annotations\":{");
+	cr_assert_not_null(at);
+	memcpy(at, "}]}", sizeof("}]}"));
+	cr_assert_eq(try_open(&i, &s, &e), -EUCLEAN);
+	cr_assert_not_null(strstr(e.text, "[M4]"), "%s", e.text);
+	cr_assert_eq(s.chunk_reads + s.index_reads, 0);
+	seal_free(&sealed);
+}
+
 /* What a publisher got wrong and the hash tree vouches for. */
 static int verify_sealed(const struct seal_options *o, bool spoil)
 {
