@@ -20,6 +20,7 @@
 	} while (0)
 
 #define FILES_IN_DIR 50u
+#define NAMES_IN_WIDE 200u /* a directory of several blocks, apart from its inode */
 
 struct making {
 	const struct specimen_shape *shape;
@@ -132,6 +133,11 @@ static void make_tree(struct making *m)
 		}
 	}
 	put(m, 0, "null", (struct node_attr){.mode = S_IFCHR | 0666, .rdev = 0x103});
+	put(m, 0, "wide", (struct node_attr){.mode = S_IFDIR | 0755});
+	for (uint32_t k = 0; k < NAMES_IN_WIDE; k++) {
+		(void)snprintf(path, sizeof(path), "wide/one of many names of the same device, %u", k);
+		must(tree_link(m->tree, 0, path, "null", NULL) == 0);
+	}
 }
 
 static int take(void *arg, const void *p, size_t n, struct err *e)
