@@ -148,13 +148,15 @@ static bool is_room(const struct plain_cache *c, size_t bytes, uint64_t now)
 struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n)
 {
 	struct reservation r = {0};
+	uint64_t began;
 
 	pthread_mutex_lock(&c->lock);
 	for (size_t k = 0; k < n; k++)
 		if (!find(c, x[k].chunk))
 			r.bytes += x[k].plain_size;
-	r.second = seconds_now();
-	while (!is_room(c, r.bytes, r.second)) {
+	r.second = began = seconds_now();
+	/* not for ever: others that want less may always be faster */
+	while (!is_room(c, r.bytes, r.second) && r.second < began + 2) {
 		struct deadline soon = deadline_after(100);
 
 		(void)pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &soon.at);

@@ -215,3 +215,32 @@ Test(plain_cache, claims_that_do_not_fit_are_served_and_not_kept)
 		cr_assert_eq(use(k, 4096), CHUNK_READY);
 	cr_assert_eq(use(4, 4096), CHUNK_LOAD);
 }
+
+static _Atomic int stop;
+
+/* Reservations that overlap, so that there is never nothing reserved. */
+static void *reserve_little(void *arg)
+{
+	struct reservation r[2] = {plain_cache_reserve(cache, (struct extent[]){extent(20, 4096)}, 1)};
+
+	for (uint32_t k = 1; !stop; k++) {
+		r[k % 2] = plain_cache_reserve(cache, (struct extent[]){extent(20 + k % 2, 4096)}, 1);
+		(void)usleep(1000);
+		plain_cache_unreserve(cache, &r[(k + 1) % 2]);
+	}
+	return arg;
+}
+
+Test(plain_cache, who_wants_much_is_not_kept_waiting_by_those_who_want_little)
+{
+	struct reserving large = {.n = 1, .x = {extent(9, 100 * 4096)}};
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, reserve_little, NULL), 0);
+	(void)usleep(20000);
+	(void)reserve(&large);
+	cr_assert_eq(large.got.bytes, 100 * 4096);
+	plain_cache_unreserve(cache, &large.got);
+	stop = 1;
+	pthread_join(t, NULL);
+}
