@@ -36,9 +36,10 @@ struct reservation {
 };
 
 /* Wait until there is room for those of n chunks that would have to be loaded: half of `max_bytes` at once,
- * or one caller's; what was reserved more than a second or two ago is not waited for. No wait, and 0 bytes,
- * when all are known. The caller holds no claim meanwhile. What was reserved goes to chunks that the caller
- * loads, by plain_cache_charge(), until they are released, and what is left of it back. */
+ * or one caller's; what was reserved more than a second or two ago is not waited for, and nobody
+ * waits for longer. No wait, and 0 bytes, when all are known. The caller holds no claim meanwhile. What was
+ * reserved goes to chunks that the caller loads, by plain_cache_charge(), until they are released, and what
+ * is left of it back. */
 struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n);
 void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, struct reservation *r);
 void plain_cache_unreserve(struct plain_cache *c, const struct reservation *r);
