@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define HANG_SECONDS 20
-#define SLICE 12 /* indices of a fault and a phase */
+#define SLICE 6 /* indices of a fault and a phase */
 
 struct shared {
 	struct inject_order order;

@@ -4,15 +4,20 @@
 
 #include <errno.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-#ifdef SANITIZED
+#ifdef INJECT_SANITIZED
 #define next(name) __interceptor_##name
+
+/* What the dynamic linker allocates through us and keeps where no leak checker looks. */
+INJECT_EXPORT const char *__lsan_default_suppressions(void);
+INJECT_EXPORT const char *__lsan_default_options(void);
+const char *__lsan_default_suppressions(void)
+{
+	return "leak:_dl_\nleak:dl_open_worker\n";
+}
+const char *__lsan_default_options(void)
+{
+	return "print_suppressions=0";
+}
 #else
 #define next(name) __libc_##name
 #endif

@@ -49,7 +49,7 @@ make_image
 host_start
 case ${1:-} in
 '')
-	check "mounts" mounts --most 2
+	check "mounts" mounts --most 1
 	;;
 --all)
 	check "the image reader" interruptible "$PROGRAM" all
