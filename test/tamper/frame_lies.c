@@ -220,7 +220,8 @@ void scene_liar(void *arg, struct answer *a)
 		store_reset(&s->store, &s->cast->now.sealed);
 		s->n_lies = 0;
 	}
-	for (size_t k = 0; k < s->n_lies && a->n > 0; k++)
+	/* the last lie of an answer is one that ends it: a frame may be shorter than its header then */
+	for (size_t k = 0; k < s->n_lies && a->n > 0 && !a->hang_up; k++)
 		if (s->lies[k].when == serial && s->lies[k].how->tell(s, a))
 			a->hang_up = true;
 	if (a->n > 0 && !a->hang_up)
