@@ -29,7 +29,7 @@ int __wrap_get_nprocs(void)
 }
 
 /* The cache's arena has no room. */
-static bool arena_is_full;
+static atomic_bool arena_is_full;
 
 void *__real_page_arena_take(struct page_arena *a, size_t n);
 void *__wrap_page_arena_take(struct page_arena *a, size_t n);
@@ -39,7 +39,7 @@ void *__wrap_page_arena_take(struct page_arena *a, size_t n)
 }
 
 /* The table answers no more. */
-static bool table_fails;
+static atomic_bool table_fails;
 
 int __real_table_entry(struct table *t, uint32_t number, struct chunk_entry *out, struct err *e);
 int __wrap_table_entry(struct table *t, uint32_t number, struct chunk_entry *out, struct err *e);
@@ -356,13 +356,12 @@ Test(faults, decoding)
 }
 
 /* Runs once, when the next chunk is wiped: the cache's lock is not held then. */
-static void (*while_wiping)(void);
+static _Atomic(void (*)(void)) while_wiping;
 
 static void wiping(void)
 {
-	void (*hook)(void) = while_wiping;
+	void (*hook)(void) = atomic_exchange(&while_wiping, NULL);
 
-	while_wiping = NULL;
 	if (hook)
 		hook();
 }
