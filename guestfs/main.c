@@ -2,6 +2,7 @@
  * cocoon-guestfs: opens one image, mounts it, and stays until the mount is gone or a signal comes. */
 #include "crypto/process.h"
 #include "guestfs/background.h"
+#include "guestfs/early_end.h"
 #include "guestfs/front.h"
 #include "guestfs/keeper.h"
 #include "guestfs/options.h"
@@ -180,13 +181,18 @@ static int prefetch_startup(struct image *i, struct err *e)
 static int run(struct guestfs *g, struct options *o, struct background *background)
 {
 	char manifest[DIGEST_TEXT_SIZE];
+	struct early_end *early = NULL;
 	struct err e = {""};
-	int r = open_image(&g->image, o, g->keeper, &e);
+	int r = early_end_start(&early, g->signals, background, &e);
+
+	if (r == 0)
+		r = open_image(&g->image, o, g->keeper, &e);
 
 	if (r == 0)
 		r = prefetch_startup(g->image, &e);
 	if (r == 0)
 		r = front_start(&g->front, g->image, g->keeper, o->front.kind, &e);
+	early_end_stop(early);
 	if (r < 0) {
 		image_close(g->image);
 		background_failed(background, EXIT_MOUNT, e.text);

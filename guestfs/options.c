@@ -40,7 +40,7 @@ static const char help[] =
 	"  --front FRONT       auto (default), block: the kernel's EROFS on a file, loop: the same over a "
 	"loop\n"
 	"                      device, tree: served by this program, which needs no EROFS and no root\n"
-	"  --cache-size BYTES  plaintext kept in memory at most (32M); K, M and G may follow\n"
+	"  --cache-size BYTES  memory for chunks, kept or on their way, and for the host's answers (32M)\n"
 	"  --timeout SECONDS   how long a read may wait for the host before it fails (30)\n"
 	"  --wait SECONDS      how long the mount may wait for a host that is not there (0)\n"
 	"  --nosuid, --nodev, --noexec\n"

@@ -244,6 +244,23 @@ mount_while_away() {
 	host_back && wait "$pid" && reads 5 && guest_unmount "$MOUNT" && echo "refused at once, waited for when told to"
 }
 
+# A host that lets OPEN wait must not make whoever ends the mount wait with it.
+ends_before_it_is_mounted() {
+	local pid
+
+	kill -STOP "$HOST_PID"
+	mkdir -p "$MOUNT"
+	"$COCOON_BIN/cocoon-guestfs" --foreground --front "$front" --key "$KEY" --policy "$POLICY" --timeout 60 \
+		--host "unix:$HOST_CHUNKS" "$SEALED_REF" "$MOUNT" 2>"$WORK/words" &
+	pid=$!
+	sleep 1
+	kill "$pid"
+	! in_ms wait "$pid" && within 0 3000 && grep -q 'ended by a signal' "$WORK/words"
+	local status=$?
+	kill -CONT "$HOST_PID"
+	return "$status"
+}
+
 each_front() {
 	MOUNT=$WORK/mnt-$front
 	# little memory, so that readers need the host
@@ -262,6 +279,7 @@ each_front() {
 	check "$front: hangs for too long" hangs_too_long || true
 	check "$front: unmount" guest_unmount "$MOUNT" || return
 	check "$front: a mount without a host" mount_while_away || true
+	check "$front: a signal ends a mount that waits" ends_before_it_is_mounted || true
 }
 
 work_dir connection
