@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Libraries say "malformed" or "wrong key" when what they mean is that there was no memory, or go on without a
- * byte that they could not keep. Their allocators are ours, and note every refusal: whoever called a library
- * can ask whether to believe its answer. Any thread, each with a count of its own. */
+ * Libraries say "malformed" or "wrong key" when what they mean is that there was no memory, or go on without
+ * a byte that they could not keep. Their allocators are ours, and note every refusal: whoever called a
+ * library can ask whether to believe its answer. Any thread, each with a count of its own. */
 #ifndef COCOON_BASE_MEMORY_H
 #define COCOON_BASE_MEMORY_H
 

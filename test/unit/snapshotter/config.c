@@ -67,7 +67,8 @@ Test(config, reads_every_field)
 {
 	static const char text[] =
 		"address: /a\nroot: /r\n"
-		"chunks:\n  socket: /c\n  vsock_port: 7681\n  hybrid_sockets: [ \"/v/*\" ]\n  cache_max_bytes: 1000\n"
+		"chunks:\n  socket: /c\n  vsock_port: 7681\n  hybrid_sockets: [ \"/v/*\" ]\n  "
+		"cache_max_bytes: 1000\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
 		"  allowed: [ \"h:1\" ]\n"
 		"local:\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  cache_bytes: 5\n"
