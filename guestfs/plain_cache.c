@@ -2,6 +2,7 @@
  * A hash table of chunks by number; those that are ready and unclaimed are also on a list in order of last
  * use, and go in that order when the arena has no room for another. One lock, held for lookups only. */
 #include "guestfs/plain_cache.h"
+#include "crypto/secret.h"
 #include "guestfs/deadline.h"
 #include "guestfs/page_arena.h"
 
@@ -18,7 +19,7 @@ enum state { LOADING, READY, FAILED };
 
 struct item {
 	struct chunk chunk; /* first: callers see only this */
-	uint8_t key[CHUNK_KEY_SIZE];
+	struct secret key;
 	enum state state;
 	int result;	  /* negative for a FAILED one, which is not in the table any more */
 	uint64_t charged; /* the second in which its bytes were reserved; 0: they are not */
@@ -65,7 +66,7 @@ int plain_cache_new(struct plain_cache **out, size_t max_bytes)
 /* Wipe and free an item that nobody can find any more; its plaintext was taken out of it before. */
 static void item_free(struct item *x)
 {
-	explicit_bzero(x->key, sizeof(x->key));
+	secret_wipe(&x->key);
 	pthread_cond_destroy(&x->done);
 	free(x);
 }
@@ -210,13 +211,16 @@ static struct item *item_new(const struct extent *x)
 	n->chunk.number = x->chunk;
 	n->state = LOADING;
 	n->claims = 1;
-	memcpy(n->key, x->key, sizeof(n->key));
+	memcpy(n->key.bytes, x->key, sizeof(n->key.bytes));
 	return n;
 }
 
 static int claim_known(struct plain_cache *c, struct item *n, const struct extent *x)
 {
-	if (n->chunk.size != x->plain_size || memcmp(n->key, x->key, sizeof(n->key)) != 0)
+	cleanup_secret struct secret key;
+
+	memcpy(key.bytes, x->key, sizeof(key.bytes));
+	if (n->chunk.size != x->plain_size || !secret_equal(&n->key, &key))
 		return -EUCLEAN;
 	if (n->claims++ == 0)
 		TAILQ_REMOVE(&c->idle, n, idle);

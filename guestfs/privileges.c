@@ -17,6 +17,7 @@
 #include <openssl/crypto.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -245,31 +246,37 @@ static int filter_calls(void)
 
 /* What is opened at its first use must be open by now: the library that ends threads, OpenSSL's
  * configuration, the random bytes that make jansson's tables unpredictable. */
-static void load_libraries(void)
+static int load_libraries(struct err *e)
 {
 	struct digest unused;
 
-	(void)dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL);
+	if (!dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL))
+		return err_set(e, -ENOENT, "libgcc_s.so.1 is missing: the C library needs it to end threads");
 	json_object_seed(0);
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
 	(void)sha256(&unused, "", 0);
+	return 0;
 }
 
 int privileges_drop(struct err *e)
 {
-	int r;
+	bool has_seccomp = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
+	int r = load_libraries(e);
 
-	load_libraries();
+	if (r < 0)
+		return r;
 	r = keep_capabilities(0);
 	if (r < 0)
 		return err_errno(e, r, "dropping capabilities");
 	r = leave_files();
-	if (r < 0)
+	if (r == -ENOSYS || r == -EOPNOTSUPP) /* not in this kernel, not turned on */
 		log_debug("no landlock here error=%d", -r);
-	r = filter_calls();
-	if (r == -ENOSYS || r == -EINVAL) {
-		log_debug("no filter of system calls here error=%d", -r);
-		r = 0;
+	else if (r < 0)
+		return err_errno(e, r, "leaving all files");
+	if (!has_seccomp) {
+		log_debug("no filter of system calls here");
+		return 0;
 	}
+	r = filter_calls();
 	return r < 0 ? err_errno(e, r, "filtering system calls") : 0;
 }

@@ -13,7 +13,7 @@ void privileges_spare_from_oom(void);
 
 /* Load what libraries would open later, then give everything up, for this thread and those that it starts:
  * before others run. Landlock and the filter of system calls are the kernel's to have: where it lacks one,
- * that is logged at debug and the rest holds. */
+ * that is logged at debug and the rest holds; any other failure is one. */
 int privileges_drop(struct err *e);
 
 /* The keeper's: of root's capabilities only those for mounting and for a socket of another user. A user other
