@@ -371,16 +371,6 @@ int wire_dial(const struct address *address, struct err *e)
 	return take_fd(&fd);
 }
 
-int wire_connect(struct wire_connection **out, int stream, const struct deadline *deadline, struct err *e)
-{
-	cleanup_close int fd = stream;
-	int r = stream_connected(fd, deadline);
-
-	if (r < 0)
-		return err_errno(e, r, "connecting to the host");
-	return wire_adopt(out, take_fd(&fd), e);
-}
-
 struct wire_connection *wire_connection_ref(struct wire_connection *c)
 {
 	pthread_mutex_lock(&c->lock);

@@ -20,10 +20,8 @@ struct wire_connection;
 
 /* A non-blocking stream to `address`, connected or about to be. The errors of socket(2) and connect(2). */
 int wire_dial(const struct address *address, struct err *e);
-/* Wait until such a stream, which is owned from then on, is connected, and say HELLO, without waiting for its
- * answer. The errors of connect(2), -ETIMEDOUT, -ENOMEM. */
-int wire_connect(struct wire_connection **out, int stream, const struct deadline *deadline, struct err *e);
-/* The same over a stream that is connected. */
+/* Over such a stream once it is connected, owned from then on: say HELLO, without waiting for its answer.
+ * -ENOMEM, the errors of send(2). */
 int wire_adopt(struct wire_connection **out, int fd, struct err *e);
 
 struct wire_connection *wire_connection_ref(struct wire_connection *c);

@@ -5,13 +5,15 @@
  * an answer, so that neither many readers nor a host that accepts and closes can make a storm of them. */
 #include "guestfs/wire_session.h"
 #include "crypto/sha256.h"
+#include "guestfs/wire_stream.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define PROBE_MIN_MS 1000u   /* for one attempt at a host that was away for long */
+#define PROBE_MIN_MS 1000u /* for one attempt at a host that was away for long */
+#define STOP_LOOK_MS 200u
 #define TELL_EVERY_MS 10000u /* a host that comes and goes fills no log */
 
 void wire_session_init(struct wire_session *w)
@@ -336,16 +338,37 @@ static int open_image(struct wire_session *w, struct wire_connection *c, struct 
 	return open_reference(c, &w->reference, s, deadline, failure, e);
 }
 
+/* Nobody can break a stream that is not connected yet: a stop is looked for now and then. */
+static int wait_connected(struct wire_session *w, int fd, const struct deadline *deadline)
+{
+	bool stopped = false;
+	int r;
+
+	do {
+		unsigned int left = (unsigned int)deadline_left_ms(deadline);
+		struct deadline look = deadline_after(left < STOP_LOOK_MS ? left : STOP_LOOK_MS);
+
+		r = stream_connected(fd, &look);
+		pthread_mutex_lock(&w->lock);
+		stopped = w->stopped;
+		pthread_mutex_unlock(&w->lock);
+	} while (r == -ETIMEDOUT && !stopped && !deadline_passed(deadline));
+	return r;
+}
+
 /* Make a connection and open the image on it. Only one thread is here at a time. */
 static int make_connection(struct wire_session *w, struct buf *manifest, const struct deadline *deadline,
 			   enum failure *failure, struct err *e)
 {
 	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
 	struct wire_connection *c, *unused;
-	int r = w->dial ? w->dial(w->dial_arg, e) : wire_dial(&w->address, e);
+	cleanup_close int fd = w->dial ? w->dial(w->dial_arg, e) : wire_dial(&w->address, e);
+	int r = fd;
 
-	if (r >= 0)
-		r = wire_connect(&c, r, deadline, e);
+	if (fd >= 0) {
+		r = wait_connected(w, fd, deadline);
+		r = r < 0 ? err_errno(e, r, "connecting to the host") : wire_adopt(&c, take_fd(&fd), e);
+	}
 	if (r < 0) {
 		*failure = r == -ENOMEM ? FINAL : AWAY;
 		return r;
