@@ -42,17 +42,23 @@ struct sealing {
 	uint32_t n_pieces;
 };
 
+/* Room for one more behind n, one at a time: twice as much whenever n is a power of two. */
 static void *grow(void *p, size_t n, size_t size)
 {
-	p = realloc(p, (n + 1) * size);
+	if (n & (n - 1))
+		return p;
+	p = realloc(p, (n ? 2 * n : 1) * size);
 	must(p);
 	return p;
 }
 
 static void put(struct blob *b, const void *p, size_t n)
 {
-	b->data = realloc(b->data, b->size + n + 1);
-	must(b->data);
+	if (b->size + n + 1 > b->room) {
+		b->room = 2 * (b->size + n + 1);
+		b->data = realloc(b->data, b->room);
+		must(b->data);
+	}
 	if (n)
 		memcpy(b->data + b->size, p, n);
 	b->size += n;

@@ -11,6 +11,7 @@
 struct blob {
 	uint8_t *data;
 	size_t size;
+	size_t room; /* the fixture's own: how much it has allocated */
 };
 
 struct sealed {
