@@ -164,9 +164,9 @@ commits_on_top() {
 	eval "$(ctr snapshots --snapshotter cocoon mounts "$WORK/see" see)"
 	expect 'changed first' "$(cat "$WORK/see/changed" "$WORK/see/etc/text" | paste -sd ' ')" || return
 	umount "$WORK/see"
-	# ctr protects no view from the collector, so that one may be gone already.
+	# ctr protects no view from the collector, so that one may be gone already, or be about to go.
 	ctr snapshots --snapshotter cocoon rm see 2>/dev/null || true
-	ctr snapshots --snapshotter cocoon rm mine &&
+	eventually ctr snapshots --snapshotter cocoon rm mine 2>/dev/null &&
 		ctr images rm --sync "$ONE" >/dev/null && eventually nothing_of_images
 }
 
