@@ -171,6 +171,8 @@ static int chunk_answer(void *arg, enum wire_status status, const uint8_t *paylo
 		r = wire_failure_decode(&failure, payload, size, e);
 		if (r == 0)
 			number = failure.chunk;
+		if (r == 0 && status == WIRE_INVALID)
+			r = handle_is_wrong(failure.words, e);
 	}
 	if (r == 0)
 		r = find_asked(q, number, &k, e);

@@ -126,4 +126,8 @@ struct single {
 };
 wire_answer single_answer; /* over a struct single */
 
+/* A request for the open image was called invalid, which it is not: the answer to OPEN had another handle, or
+ * the host has forgotten it. -EPROTO, for the connection to be made again. */
+int handle_is_wrong(const char *words, struct err *e);
+
 #endif

@@ -560,6 +560,32 @@ Test(connection_life, a_manifest_that_was_changed_on_its_way_in_costs_no_remount
 	image_close(i);
 }
 
+static size_t spoil_handle_once(void *arg, enum wire_type type, unsigned int serial, struct buf *frame)
+{
+	atomic_bool *done = arg;
+
+	(void)serial;
+	if (type == WIRE_OPEN && w.host.opens > 1 && !*done) {
+		frame->data[16] ^= 1;
+		*done = true;
+	}
+	return frame->size;
+}
+
+/* The simulator's seed 40787: the host knows no such handle, as long as the connection lasts. */
+Test(connection_life, a_handle_that_was_changed_on_its_way_is_asked_for_again)
+{
+	struct image *i = must_open(2000);
+	atomic_bool done = false;
+	struct err e = {""};
+
+	wire_host_tamper(&w.host, spoil_handle_once, &done);
+	wire_host_break(&w.host);
+	cr_assert_eq(read_at(i, 65536, CHUNK, &e), 0, "%s", e.text);
+	cr_assert(done);
+	image_close(i);
+}
+
 static void on_alarm(int signal)
 {
 	(void)signal;

@@ -130,13 +130,14 @@ static int serve_chunks(struct served *s, const struct wire_header *q, const uin
 	struct wire_chunks c;
 	int r = 0;
 
-	if (wire_chunks_decode(&c, p, q->size, NULL) < 0 || c.handle != 7)
+	if (wire_chunks_decode(&c, p, q->size, NULL) < 0)
 		return -1;
 	atomic_fetch_add(&s->h->chunk_requests, 1);
 	/* the last run first: order is no promise */
 	for (uint32_t k = c.n_runs; k > 0 && r == 0; k--)
 		for (uint32_t j = 0; j < c.runs[k - 1].count && r == 0; j++)
-			r = serve_chunk(s, q, c.runs[k - 1].first + j);
+			r = c.handle == 7 ? serve_chunk(s, q, c.runs[k - 1].first + j)
+					  : send_failure(s, q, WIRE_INVALID, c.runs[k - 1].first + j);
 	return r;
 }
 
