@@ -109,13 +109,12 @@ static int listen_at(const struct address *a, struct err *e)
 
 static int run(const struct serve *s, struct err *e)
 {
-	const struct relay_options options = {
+	struct relay_options options = {
 		.service = "api.ImagePullService",
 		.method = "PullImage",
 		.call = pull_image,
 		.cdh = s->has_cdh ? &s->cdh : NULL,
 	};
-	struct relay_options with_arg = options;
 	struct puller *puller = NULL;
 	struct relay *relay = NULL;
 	cleanup_close int signals = -1;
@@ -132,9 +131,9 @@ static int run(const struct serve *s, struct err *e)
 	r = signals < 0 ? err_errno(e, -errno, "signalfd") : puller_open(&puller, &s->options, e);
 	if (r == 0)
 		r = listen_at(&s->listen, e);
-	with_arg.arg = puller;
+	options.arg = puller;
 	if (r >= 0)
-		r = relay_start(&relay, r, &with_arg, e);
+		r = relay_start(&relay, r, &options, e);
 	if (r == 0)
 		(void)sd_notify(0, "READY=1");
 	p = (struct pollfd){.fd = signals, .events = POLLIN};

@@ -11,7 +11,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for library in cleanup check; do
+for library in cleanup check fixture; do
 	# shellcheck source=/dev/null
 	. "$here/../lib/$library.sh"
 done
@@ -33,11 +33,6 @@ make_image() {
 	cd "$WORK" && mkfs.erofs "$WORK/image" "$WORK/tree" >/dev/null
 }
 
-host_start() {
-	start_daemon host "$COCOON_BUILD/guestfs/fixture-host" "$WORK/image" "$WORK/host.sock" "$WORK/key" 16384
-	wait_socket "$WORK/host.sock" 20 "$STARTED_PID"
-}
-
 mounts() {
 	interruptible "$here/mounts.py" --guestfs "$GUESTFS" --library "$LIBRARY" --program "$PROGRAM" \
 		--host "$WORK/host.sock" --key "$WORK/key" --tree "$WORK/tree" --work "$WORK" "$@"
@@ -46,7 +41,7 @@ mounts() {
 work_dir failure
 at_exit unmount_below "$WORK"
 make_image
-host_start
+fixture_host_start 16384
 case ${1:-} in
 '')
 	check "mounts" mounts --most 1

@@ -9,6 +9,7 @@
 #include "guestfs/erofs_reader.h"
 #include "inject.h"
 #include "proto/base/io.h"
+#include "test/unit/must.h"
 #include "wire_host.h"
 
 #include <dirent.h>
@@ -28,14 +29,6 @@
 
 #define BLOCKS 140u /* more than one block of the chunk table, so there is a tree above it */
 #define CONFIG "{\"config\":{\"Env\":[\"A=B\"]}}"
-
-#define must(x)                                                                                              \
-	do {                                                                                                 \
-		if (!(x)) {                                                                                  \
-			(void)fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                        \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
 
 /* ---- the image and its host ---- */
 

@@ -9,26 +9,19 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for library in cleanup check; do
+for library in cleanup check fixture; do
 	# shellcheck source=/dev/null
 	. "$here/../lib/$library.sh"
 done
 GUESTFS=${COCOON_BIN:?the directory that holds the programs}/cocoon-guestfs
-FIXTURE_HOST=${COCOON_BUILD:?the build directory}/guestfs/fixture-host
 REF=localhost:5000/guestfs/test:1
-
-host_start() {
-	start_daemon host "$FIXTURE_HOST" "$WORK/image" "$WORK/host.sock" "$WORK/key" 65536
-	HOST_PID=$STARTED_PID
-	wait_socket "$WORK/host.sock" 20 "$HOST_PID"
-}
 
 # guests [NAME]: daemons of this test that run.
 guests() {
 	local pid
 
 	for pid in $(pgrep -x "${1:-cocoon-guestfs}"); do
-		! runs "$pid" || ! tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "$WORK" || echo "$pid"
+		! process_runs "$pid" || ! tr '\0' ' ' <"/proc/$pid/cmdline" | grep -q "$WORK" || echo "$pid"
 	done 2>/dev/null
 }
 
@@ -39,19 +32,12 @@ mount_image() {
 		GUEST=$(guests)
 }
 
-# Processes whose parent has gone may stay as zombies where nobody reaps them.
-runs() {
-	case $(sed 's/.*) //' "/proc/$1/stat" 2>/dev/null) in
-	'' | Z* | X*) return 1 ;;
-	esac
-}
-
 # ends_within SECONDS: the daemon.
 ends_within() {
 	local i
 
 	for ((i = 0; i < $1 * 50; i++)); do
-		runs "$GUEST" || return 0
+		process_runs "$GUEST" || return 0
 		sleep 0.02
 	done
 	echo "the daemon runs $1 s later"
@@ -137,7 +123,7 @@ busy() {
 	mount_image || return
 	exec 7<"$WORK/mnt/sub/text"
 	! umount "$WORK/mnt" 2>/dev/null || return
-	umount -l "$WORK/mnt" && runs "$GUEST" && cmp /dev/fd/7 "$WORK/tree/sub/text" || return
+	umount -l "$WORK/mnt" && process_runs "$GUEST" && cmp /dev/fd/7 "$WORK/tree/sub/text" || return
 	exec 7<&-
 	ends_within 5 && all_gone
 }
@@ -175,7 +161,7 @@ under_overlay() {
 		-o "lowerdir=$WORK/mnt,upperdir=$WORK/upper,workdir=$WORK/work" "$WORK/merged" || return
 	at_exit unmount_below "$WORK/merged"
 	echo new >"$WORK/merged/new" && rm "$WORK/merged/random" && umount "$WORK/mnt" &&
-		cmp "$WORK/tree/sub/text" "$WORK/merged/sub/text" && runs "$GUEST" && umount "$WORK/merged" &&
+		cmp "$WORK/tree/sub/text" "$WORK/merged/sub/text" && process_runs "$GUEST" && umount "$WORK/merged" &&
 		ends_within 5 && all_gone
 }
 
@@ -188,7 +174,7 @@ host_goes() {
 	drop_caches
 	! cat "$WORK/mnt/random" >/dev/null 2>"$WORK/words" && grep -q 'Input/output' "$WORK/words" || return
 	# another key, another image: the mount refuses it
-	host_start && ! cat "$WORK/mnt/random" >/dev/null 2>&1 && unmounts
+	fixture_host_start 65536 && ! cat "$WORK/mnt/random" >/dev/null 2>&1 && unmounts
 }
 
 # Nor does the end of a mount wait for it, even with a reader that does.
@@ -198,7 +184,7 @@ ends_without_host() {
 	drop_caches
 	cat "$WORK/mnt/random" >/dev/null 2>&1 &
 	sleep 0.5
-	kill -TERM "$GUEST" && ends_within 8 && wait $! || [ $? = 1 ] && all_gone && host_start
+	kill -TERM "$GUEST" && ends_within 8 && wait $! || [ $? = 1 ] && all_gone && fixture_host_start 65536
 }
 
 host_breaks() {
@@ -298,7 +284,7 @@ each_front() {
 work_dir guestfs
 at_exit unmount_below "$WORK"
 check "the image" make_image
-check "the host" host_start
+check "the host" fixture_host_start 65536
 [ $# -gt 0 ] || set -- block loop tree
 for front; do
 	each_front || true

@@ -9,7 +9,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for library in cleanup check; do
+for library in cleanup check fixture; do
 	# shellcheck source=/dev/null
 	. "$here/../lib/$library.sh"
 done
@@ -22,12 +22,6 @@ make_image() {
 	mkdir -p "$WORK/tree/sub" &&
 		head -c 3000000 /dev/urandom >"$WORK/tree/random" && seq 100000 >"$WORK/tree/sub/text" &&
 		mkfs.erofs "$WORK/image" "$WORK/tree" >/dev/null
-}
-
-host_start() {
-	start_daemon host "$FIXTURES/fixture-host" "$WORK/image" "$WORK/host.sock" "$WORK/key" 65536
-	HOST_PID=$STARTED_PID
-	wait_socket "$WORK/host.sock" 20 "$HOST_PID"
 }
 
 # daemon_of NAME DIR: the process of this name that mounts there.
@@ -201,7 +195,7 @@ at_exit unmount_below "$WORK"
 check "forbidden calls fail, as root" "$FIXTURES/privileges-probe" || true
 check "forbidden calls fail, as a user" setpriv --reuid nobody --clear-groups "$FIXTURES/privileges-probe" || true
 check "the image" make_image
-check "the host" host_start
+check "the host" fixture_host_start 65536
 [ $# -gt 0 ] || set -- block loop tree
 for front; do
 	each_front || true

@@ -160,13 +160,13 @@ process_tree() {
 	done
 }
 
-# True for a process that runs; a zombie has ended.
+# True for a process that runs; a zombie has ended, unless other threads of it have not (proc(5): num_threads).
 process_runs() {
-	local line
+	local line fields
 
 	{ read -r line <"/proc/$1/stat"; } 2>/dev/null || return 1
-	line=${line##*) }
-	[ "${line%% *}" != Z ]
+	read -ra fields <<<"${line##*) }"
+	[ "${fields[0]}" != Z ] || [ "${fields[17]}" -gt 1 ]
 }
 
 # Waits until something accepts connections there. With the server's PID it

@@ -6,18 +6,11 @@
 #include "publisher/erofs_writer.h"
 #include "publisher/tree_nodes.h"
 #include "random.h"
+#include "test/unit/must.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define must(x)                                                                                              \
-	do {                                                                                                 \
-		if (!(x)) {                                                                                  \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                              \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
 
 #define FILES_IN_DIR 50u
 #define NAMES_IN_WIDE 200u /* a directory of several blocks, apart from its inode */

@@ -71,22 +71,12 @@ static void check_failure(int r, const struct err *e)
 	cr_assert_neq(e->text[0], '\0', "%s", fault_name());
 }
 
-static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
-{
-	(void)arg;
-	(void)manifest;
-	(void)descriptor;
-	(void)digest;
-	(void)e;
-	memcpy(key->bytes, sealed.image_key, SECRET_SIZE);
-	return 0;
-}
-
 static int try_open(struct image **out, struct err *e)
 {
 	*e = (struct err){""};
-	return image_open(out, &source.source, &(struct image_options){.find_key = find_key}, e);
+	return image_open(
+		out, &source.source,
+		&(struct image_options){.find_key = find_given_key, .find_key_arg = sealed.image_key}, e);
 }
 
 static struct image *must_open(void)

@@ -38,28 +38,13 @@ static void drop_plain(void)
 
 TestSuite(image, .init = make_plain, .fini = drop_plain, .timeout = 120);
 
-static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
-{
-	const uint8_t *bytes = arg;
-
-	(void)manifest;
-	(void)descriptor;
-	(void)digest;
-	(void)e;
-	if (!bytes)
-		return -ENOKEY;
-	memcpy(key->bytes, bytes, SECRET_SIZE);
-	return 0;
-}
-
 static int try_open(struct image **out, struct source_memory *s, struct err *e)
 {
 	uint8_t key[32];
 
 	memcpy(key, s->image->image_key, sizeof(key));
-	return image_open(out, &s->source, &(struct image_options){.find_key = find_key, .find_key_arg = key},
-			  e);
+	return image_open(out, &s->source,
+			  &(struct image_options){.find_key = find_given_key, .find_key_arg = key}, e);
 }
 
 static struct image *must_open(struct source_memory *s)
@@ -365,7 +350,7 @@ Test(image, refuses_what_the_caller_did_not_want)
 	struct image *i = NULL;
 	struct digest other = {{1}};
 	struct err e = {""};
-	struct image_options o = {.find_key = find_key};
+	struct image_options o = {.find_key = find_given_key};
 	uint8_t key[32];
 
 	seal(&sealed, plain, SIZE, &(struct seal_options){0});
@@ -406,7 +391,7 @@ Test(image, gives_the_one_that_the_caller_wanted)
 		const struct image_options o = {.want_manifest = &manifest,
 						.want_descriptor = &descriptor,
 						.want_either = either ? &descriptor : &manifest,
-						.find_key = find_key,
+						.find_key = find_given_key,
 						.find_key_arg = key};
 		struct image *i = NULL;
 		struct err e = {""};
@@ -677,8 +662,9 @@ Test(image, many_readers_with_a_small_cache_and_a_lying_host)
 	source_memory_init(&s, &sealed);
 	memcpy(key, sealed.image_key, 32);
 	cr_assert_eq(image_open(&i, &s.source,
-				&(struct image_options){
-					.find_key = find_key, .find_key_arg = key, .cache_bytes = 256 << 10},
+				&(struct image_options){.find_key = find_given_key,
+							.find_key_arg = key,
+							.cache_bytes = 256 << 10},
 				NULL),
 		     0);
 	s.tamper = flip_sometimes;

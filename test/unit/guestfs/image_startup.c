@@ -75,17 +75,6 @@ static const struct source_ops recorder_ops = {
 	.close = record_close,
 };
 
-static int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-		    const struct descriptor *descriptor, const struct digest *digest, struct err *e)
-{
-	(void)manifest;
-	(void)descriptor;
-	(void)digest;
-	(void)e;
-	memcpy(key->bytes, arg, SECRET_SIZE);
-	return 0;
-}
-
 /* An image of numbered blocks, sealed with a list of all data chunks, the last first. */
 struct fixture {
 	struct sealed sealed;
@@ -116,7 +105,7 @@ static void open_image(struct fixture *f, size_t kept)
 	pthread_mutex_init(&f->recorder.lock, NULL);
 	source_memory_init(&f->recorder.below, &f->sealed);
 	cr_assert_eq(image_open(&f->image, &f->recorder.source,
-				&(struct image_options){.find_key = find_key,
+				&(struct image_options){.find_key = find_given_key,
 							.find_key_arg = key,
 							.cache_bytes = (kept + 2) / 3 * 4},
 				&e),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Sealing as FORMAT.md tells it, without regard for speed. Section numbers are those of that page. */
 #include "seal_fixture.h"
+#include "test/unit/must.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -9,14 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
-
-#define must(x)                                                                                              \
-	do {                                                                                                 \
-		if (!(x)) {                                                                                  \
-			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x);                              \
-			abort();                                                                             \
-		}                                                                                            \
-	} while (0)
 
 struct entry {
 	uint8_t id[32];

@@ -88,3 +88,16 @@ void source_memory_init(struct source_memory *s, const struct sealed *image)
 {
 	*s = (struct source_memory){.source = {&ops}, .image = image};
 }
+
+int find_given_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
+		   const struct descriptor *descriptor, const struct digest *digest, struct err *e)
+{
+	(void)manifest;
+	(void)descriptor;
+	(void)digest;
+	(void)e;
+	if (!arg)
+		return -ENOKEY;
+	memcpy(key->bytes, arg, SECRET_SIZE);
+	return 0;
+}

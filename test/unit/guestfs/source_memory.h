@@ -3,7 +3,7 @@
 #ifndef COCOON_TEST_SOURCE_MEMORY_H
 #define COCOON_TEST_SOURCE_MEMORY_H
 
-#include "guestfs/source.h"
+#include "guestfs/image.h"
 #include "seal_fixture.h"
 
 #include <stdatomic.h>
@@ -24,5 +24,8 @@ struct source_memory {
 
 /* The caller's storage; `image` is borrowed. */
 void source_memory_init(struct source_memory *s, const struct sealed *image);
+
+/* Over the 32 bytes of an image key; NULL: there is none. */
+image_key_finder find_given_key;
 
 #endif

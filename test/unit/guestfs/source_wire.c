@@ -257,7 +257,7 @@ Test(source_wire, an_answer_that_is_none_needs_no_words)
 			     &s, &(struct source_wire_options){.address = w.address, .reference = &ref}, &e),
 		     0);
 	wire_host_tamper(&w.host, lie_about_the_manifest, NULL);
-	cr_assert_eq(image_open(&i, s, &(struct image_options){.find_key = find_key}, NULL), -EPROTO);
+	cr_assert_eq(image_open(&i, s, &(struct image_options){.find_key = find_given_key}, NULL), -EPROTO);
 	s->ops->close(s);
 }
 

@@ -8,6 +8,7 @@
 #include "guestfs/image.h"
 #include "guestfs/source_wire.h"
 #include "seal_fixture.h"
+#include "source_memory.h"
 #include "wire_host.h"
 
 #include <criterion/criterion.h>
@@ -55,18 +56,6 @@ static inline void tear_down(void)
 	(void)rmdir(w.directory);
 }
 
-static inline int find_key(void *arg, struct secret *key, const struct oci_manifest *manifest,
-			   const struct descriptor *descriptor, const struct digest *digest, struct err *e)
-{
-	(void)arg;
-	(void)manifest;
-	(void)descriptor;
-	(void)digest;
-	(void)e;
-	memcpy(key->bytes, w.sealed.image_key, SECRET_SIZE);
-	return 0;
-}
-
 static inline int open_and_wait(struct image **out, const char *reference, unsigned int timeout_ms,
 				unsigned int wait_ms, struct err *e)
 {
@@ -82,7 +71,11 @@ static inline int open_and_wait(struct image **out, const char *reference, unsig
 							  .wait_ms = wait_ms},
 			    e);
 	cr_assert_eq(r, 0, "%s", e->text);
-	r = image_open(out, s, &(struct image_options){.find_key = find_key, .cache_bytes = 65536}, e);
+	r = image_open(out, s,
+		       &(struct image_options){.find_key = find_given_key,
+					       .find_key_arg = w.sealed.image_key,
+					       .cache_bytes = 65536},
+		       e);
 	if (r < 0)
 		s->ops->close(s);
 	return r;

@@ -1,21 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Layers joined: chunks once, addresses one behind the other, and which chunk an address is in. */
 #include "publisher/image_map.h"
+#include "test/unit/publisher/sealed_layer_fixture.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-static void add(struct sealed_layer *l, uint8_t id, uint32_t blocks)
-{
-	struct sealed_chunk c = {.id = {{id}}, .stored_size = 100, .plain_size = blocks * 4096};
-	uint32_t number;
-
-	cr_assert(chunk_list_add(&l->chunks, &c, l->size, 0, &number) >= 0);
-	l->extents = reallocarray(l->extents, l->n_extents + 1, sizeof(*l->extents));
-	l->extents[l->n_extents++] = number;
-	l->n_blocks += blocks;
-	l->size += 100;
-}
 
 Test(image_map, joins_layers_and_finds_blocks)
 {
@@ -26,11 +15,11 @@ Test(image_map, joins_layers_and_finds_blocks)
 	uint32_t *found;
 	size_t n;
 
-	add(&layers[0], 1, 16);
-	add(&layers[0], 2, 4);
-	add(&layers[0], 1, 16); /* again: blocks 20 … 35 */
-	add(&layers[2], 2, 4);	/* in a layer above: 36 … 39 */
-	add(&layers[2], 3, 1);
+	add_chunk(&layers[0], 1, 16);
+	add_chunk(&layers[0], 2, 4);
+	add_chunk(&layers[0], 1, 16); /* again: blocks 20 … 35 */
+	add_chunk(&layers[2], 2, 4);  /* in a layer above: 36 … 39 */
+	add_chunk(&layers[2], 3, 1);
 	cr_assert_eq(image_map_init(&m, layers, 3), 0);
 	cr_expect_eq(m.data.n, 3u);
 	cr_expect_eq(m.n_extents, 5u);

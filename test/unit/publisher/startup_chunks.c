@@ -2,21 +2,10 @@
  * Blocks of an image become what a guest fetches for them: 3 pieces of metadata and 5 data extents, two of
  * them the same chunk, 2 extents to a map page. */
 #include "publisher/startup_chunks.h"
+#include "test/unit/publisher/sealed_layer_fixture.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-
-static void add(struct sealed_layer *l, uint8_t id, uint32_t blocks)
-{
-	struct sealed_chunk c = {.id = {{id}}, .stored_size = 100, .plain_size = blocks * 4096};
-	uint32_t number;
-
-	cr_assert(chunk_list_add(&l->chunks, &c, l->size, 0, &number) >= 0);
-	l->extents = reallocarray(l->extents, l->n_extents + 1, sizeof(*l->extents));
-	l->extents[l->n_extents++] = number;
-	l->n_blocks += blocks;
-	l->size += 100;
-}
 
 Test(startup_chunks, finds_pages_pieces_and_data)
 {
@@ -38,11 +27,11 @@ Test(startup_chunks, finds_pages_pieces_and_data)
 	struct startup_division d = {.meta_blocks = 70, .piece_blocks = 32, .n_pieces = 3, .page_extents = 2};
 	struct image_map map;
 
-	add(&layer, 1, 10);
-	add(&layer, 2, 10);
-	add(&layer, 1, 10);
-	add(&layer, 3, 5);
-	add(&layer, 4, 5);
+	add_chunk(&layer, 1, 10);
+	add_chunk(&layer, 2, 10);
+	add_chunk(&layer, 1, 10);
+	add_chunk(&layer, 3, 5);
+	add_chunk(&layer, 4, 5);
 	cr_assert_eq(image_map_init(&map, &layer, 1), 0);
 	d.map = &map;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
