@@ -2,24 +2,20 @@
  * One fork and a pipe. What the second process logs goes to the journal, or stays where it went when that is
  * a file. */
 #include "guestfs/background.h"
+#include "guestfs/service_manager.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <syslog.h>
-#include <systemd/sd-journal.h>
 #include <unistd.h>
 
 #define PROGRAM "cocoon-guestfs"
@@ -64,7 +60,7 @@ static void leave_terminal(void)
 	(void)dup2(null, STDOUT_FILENO);
 	if (fstat(STDERR_FILENO, &st) == 0 && S_ISREG(st.st_mode))
 		return;
-	journal = sd_journal_stream_fd(PROGRAM, LOG_INFO, 1);
+	journal = journal_stream(PROGRAM);
 	(void)dup2(journal >= 0 ? journal : null, STDERR_FILENO);
 	if (journal >= 0)
 		(void)setenv("JOURNAL_STREAM", "yes", 1); /* log lines begin with their priority then */
@@ -94,25 +90,9 @@ int background_begin(struct background *b, struct err *e)
 	return 0;
 }
 
-/* libsystemd only has a function that connects and sends in one. Addresses of other families than unix are
- * for virtual machines, whose manager does not start us. */
 void background_manager(struct background *b)
 {
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	size_t n = path ? strlen(path) : 0;
-	cleanup_close int fd = -1;
-
-	(void)unsetenv("NOTIFY_SOCKET");
-	if (n < 2 || n >= sizeof(to.sun_path) || !strchr("/@", path[0]))
-		return;
-	memcpy(to.sun_path, path, n);
-	if (path[0] == '@')
-		to.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd >= 0 &&
-	    connect(fd, (struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n)) == 0)
-		b->notify = take_fd(&fd);
+	b->notify = service_manager_connect();
 }
 
 static void report(struct background *b, int code, const char *words)
@@ -127,8 +107,6 @@ static void report(struct background *b, int code, const char *words)
 
 void background_ready(struct background *b, const char *words)
 {
-	char state[64];
-
 	if (b->fd >= 0) {
 		(void)prctl(PR_SET_PDEATHSIG, 0);
 		report(b, 0, words);
@@ -136,11 +114,7 @@ void background_ready(struct background *b, const char *words)
 		(void)puts(words);
 		(void)fflush(stdout);
 	}
-	if (b->notify >= 0) {
-		int n = snprintf(state, sizeof(state), "READY=1\nMAINPID=%ld", (long)getpid());
-
-		(void)write_full(b->notify, state, (size_t)n);
-	}
+	service_manager_ready(b->notify);
 }
 
 void background_failed(struct background *b, int code, const char *words)

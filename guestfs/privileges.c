@@ -8,7 +8,6 @@
 #include "proto/base/io.h"
 #include "proto/base/log.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
@@ -244,27 +243,23 @@ static int filter_calls(void)
 	return r;
 }
 
-/* What is opened at its first use must be open by now: the library that ends threads, OpenSSL's
- * configuration, the random bytes that make jansson's tables unpredictable. */
-static int load_libraries(struct err *e)
+/* What is opened at its first use must be open by now: OpenSSL's configuration, the random bytes that make
+ * jansson's tables unpredictable. The library that ends threads is linked (guestfs/CMakeLists.txt). */
+static void prepare_libraries(void)
 {
 	struct digest unused;
 
-	if (!dlopen("libgcc_s.so.1", RTLD_NOW | RTLD_GLOBAL))
-		return err_set(e, -ENOENT, "libgcc_s.so.1 is missing: the C library needs it to end threads");
 	json_object_seed(0);
 	(void)OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL);
 	(void)sha256(&unused, "", 0);
-	return 0;
 }
 
 int privileges_drop(struct err *e)
 {
 	bool has_seccomp = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
-	int r = load_libraries(e);
+	int r;
 
-	if (r < 0)
-		return r;
+	prepare_libraries();
 	r = keep_capabilities(0);
 	if (r < 0)
 		return err_errno(e, r, "dropping capabilities");

@@ -5,6 +5,7 @@
 #include "guestfs/options.h"
 #include "guestfs/pods/pull.h"
 #include "guestfs/pods/relay.h"
+#include "guestfs/service_manager.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/ttrpc/protobuf.h"
@@ -19,7 +20,6 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <systemd/sd-daemon.h>
 
 #define REAP_MS 1000
 #define BACKLOG 16
@@ -117,7 +117,7 @@ static int run(const struct serve *s, struct err *e)
 	};
 	struct puller *puller = NULL;
 	struct relay *relay = NULL;
-	cleanup_close int signals = -1;
+	cleanup_close int signals = -1, manager = service_manager_connect();
 	struct pollfd p;
 	sigset_t set;
 	int r;
@@ -135,7 +135,7 @@ static int run(const struct serve *s, struct err *e)
 	if (r >= 0)
 		r = relay_start(&relay, r, &options, e);
 	if (r == 0)
-		(void)sd_notify(0, "READY=1");
+		service_manager_ready(manager);
 	p = (struct pollfd){.fd = signals, .events = POLLIN};
 	while (r == 0 && poll(&p, 1, REAP_MS) <= 0)
 		puller_reap(puller);
