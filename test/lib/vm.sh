@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=bash disable=SC2034
 #
-# A virtual machine with a Debian kernel and without a network, joined to this machine by a virtio socket:
-# QEMU, emulated, and vm-vsock. To be sourced after cleanup.sh.
+# A virtual machine with a Debian kernel and without a network, joined to this machine by a virtio socket: QEMU, emulated where there
+# is no KVM, and vm-vsock where there is no /dev/vhost-vsock. To be sourced after cleanup.sh.
 #
 #   vm_kernel 6.1|6.12         from Debian's packages; kept below $COCOON_BUILD
 #     VM_KERNEL, VM_MODULES    the kernel; the directory that has its lib/modules
 #   vm_initramfs OUT TEST [WHERE=FILE…]     runs the script TEST and ends; programs bring the libraries they need
+#   vm_chunks                  the lines of a host daemon's configuration with which machines find its chunks
 #   vm_start NAME INITRAMFS [QEMU-OPTION…]    of $VM_KERNEL, with $VM_MEMORY MiB (512)
+#     VM_PID
 #     VM_CONSOLE               what the machine has written
-#     VM_SOCKET                the guest's connections to port P of CID 2 go to the unix socket $VM_SOCKET_P
+#     VM_PEER                  what the host daemon calls the machine
+#     VM_SOCKET                with vm-vsock: guest's connections to port P of CID 2 go to the unix socket $VM_SOCKET_P; VM_VSOCK=unix
+#                              in front of vm_start insists on it
 #   vm_wait WORDS SECONDS      until the console has a line with these words
 #   vm_end SECONDS             until the machine has ended; fails when its test did, or the kernel complained
 
@@ -105,18 +109,47 @@ vm_initramfs() {
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$out" && rm -rf "$root"
 }
 
-# One processor and no cx16: QEMU 7.2 emulates neither well enough for 6.12, which patches its own code while it runs.
+# A /dev/kvm alone says little: some clouds have one that runs no kernel.
+vm_kvm() { [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
+
+vm_kernel_vsock() { [ -c /dev/vhost-vsock ] && [ "${VM_VSOCK:-}" != unix ]; }
+
+vm_chunks() {
+	echo 'chunks:'
+	if vm_kernel_vsock; then
+		echo '  vsock_port: 7681'
+	else
+		echo "  hybrid_sockets: [ \"$WORK/*.vsock\" ]"
+	fi
+}
+
+# vm_vsock NAME: QEMU's options in VM_DEVICE.
+vm_vsock() {
+	local vhost=$WORK/$1.vhost cid=$((4096 + RANDOM))
+
+	if vm_kernel_vsock; then
+		VM_PEER=vsock:$cid
+		VM_DEVICE=(-device "vhost-vsock-pci,guest-cid=$cid")
+		return
+	fi
+	VM_SOCKET=$WORK/$1.vsock
+	VM_PEER=hybrid:$VM_SOCKET
+	VM_DEVICE=(-chardev "socket,id=vsock,path=$vhost" -device "vhost-user-vsock-pci,chardev=vsock")
+	start_daemon "$1-vsock" "$VM_BUILD/test/vm/vm-vsock" "$vhost" "$VM_SOCKET"
+	wait_socket "$vhost" 10 "$STARTED_PID"
+}
+
 vm_start() {
-	local name=$1 initramfs=$2 memory=${VM_MEMORY:-512}
+	local name=$1 initramfs=$2 memory=${VM_MEMORY:-512} processor
 	shift 2
 
-	VM_SOCKET=$WORK/$name.vsock
+	# One processor and no cx16: QEMU 7.2 emulates neither well enough for 6.12, which patches its own code while it runs.
+	processor=(-accel "tcg,thread=single" -cpu "max,-cx16")
+	! vm_kvm || processor=(-accel kvm -cpu host)
 	VM_CONSOLE=$WORK/$name.console
-	start_daemon "$name-vsock" "$VM_BUILD/test/vm/vm-vsock" "$WORK/$name.vhost" "$VM_SOCKET"
-	wait_socket "$WORK/$name.vhost" 10 "$STARTED_PID" || return
-	start_daemon "$name" qemu-system-x86_64 -nodefaults -display none -no-reboot -m "$memory" -accel tcg,thread=single -smp 1 \
-		-cpu max,-cx16 -machine q35,memory-backend=mem -object "memory-backend-memfd,id=mem,size=${memory}M,share=on" \
-		-chardev "socket,id=vsock,path=$WORK/$name.vhost" -device vhost-user-vsock-pci,chardev=vsock \
+	vm_vsock "$name" || return
+	start_daemon "$name" qemu-system-x86_64 -nodefaults -display none -no-reboot -m "$memory" "${processor[@]}" -smp 1 \
+		-machine q35,memory-backend=mem -object "memory-backend-memfd,id=mem,size=${memory}M,share=on" "${VM_DEVICE[@]}" \
 		-chardev "file,id=console,path=$VM_CONSOLE" -serial chardev:console -kernel "$VM_KERNEL" -initrd "$initramfs" \
 		-append "console=ttyS0 panic=-1 quiet" "$@"
 	VM_PID=$STARTED_PID
