@@ -11,6 +11,9 @@
 #include <string.h>
 
 #define DEFAULT_CACHE_BYTES (32u << 20)
+#define DEFAULT_TIMEOUT_MS 30000u
+#define LOAD_MAX_BYTES (2u << 20) /* the kernel's largest read, wherever it begins */
+#define LOADS_AT_ONCE 12u	  /* a cache as large as that of so many of them makes them smaller */
 
 int image_key_fits(const struct secret *key, const struct descriptor *descriptor)
 {
@@ -180,6 +183,9 @@ int image_open(struct image **out, struct source *source, const struct image_opt
 	i->source = source;
 	/* the rest is for answers of the host and to the kernel, on their way */
 	i->cache_bytes = (options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES) / 4 * 3;
+	i->load_max_bytes = i->cache_bytes / LOADS_AT_ONCE < LOAD_MAX_BYTES ? i->cache_bytes / LOADS_AT_ONCE
+									    : LOAD_MAX_BYTES;
+	i->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
 	r = opener_pool_init(&i->openers);
 	if (r < 0) {
 		free(i);
@@ -276,7 +282,7 @@ static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, si
 	if (r == 0 && !startup_hides(i->startup, x, count))
 		ahead_observe(i->ahead, offset, covered(&x[count - 1], offset, n));
 	if (r == 0)
-		r = image_claim(i, x, count, false, chunks, e);
+		r = image_claim(i, x, count, chunks, e);
 	if (r == 0) {
 		*done = 0;
 		for (size_t k = 0; k < count; k++)

@@ -33,15 +33,16 @@ struct image {
 	struct map *map;
 	struct plain_cache *cache;
 	size_t cache_bytes;
+	size_t load_max_bytes; /* claimed by one thread at a time, or one chunk */
+	unsigned int timeout_ms;
 	struct opener_pool openers;
 	struct ahead *ahead;
 	struct startup *startup; /* NULL: there is no list, or nobody asked for it */
 	atomic_uint_fast64_t stored_bytes, plain_bytes, chunks, failures; /* counters: no partner */
 };
 
-/* At most this many chunks and bytes are claimed by one thread at a time. */
+/* At most this many chunks are claimed by one thread at a time. */
 #define LOAD_MAX_CHUNKS 64u
-#define LOAD_MAX_BYTES (2u << 20) /* or one chunk */
 
 int opener_pool_init(struct opener_pool *p);
 void opener_pool_deinit(struct opener_pool *p);
@@ -56,12 +57,11 @@ int image_load_root(struct image *i, const struct secret *key, uint8_t **plain, 
 
 /* Claim n chunks (at most LOAD_MAX_CHUNKS), fetch and open those that are not there in one request, wait for
  * those that others open. 0: all n are ready, and claimed by the caller. Otherwise none is. */
-int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, struct chunk **out,
-		struct err *e);
+int image_claim(struct image *i, const struct extent *x, size_t n, struct chunk **out, struct err *e);
 void image_release(struct image *i, struct chunk **chunks, size_t n);
 
 /* Load what is missing of n chunks (at most LOAD_MAX_CHUNKS), without waiting for others and without
- * claiming; failures are silent. */
+ * claiming, when there is memory for it; failures are silent. */
 void image_warm(struct image *i, const struct extent *x, size_t n);
 
 /* Load n chunks (at most LOAD_MAX_CHUNKS) that the caller has claimed and nobody else loads, in one request,

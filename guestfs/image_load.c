@@ -135,14 +135,14 @@ static int wait_all(struct image *i, struct chunk **chunks, size_t n, bool told,
 	return result;
 }
 
-int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, struct chunk **out,
-		struct err *e)
+int image_claim(struct image *i, const struct extent *x, size_t n, struct chunk **out, struct err *e)
 {
-	struct reservation room = plain_cache_reserve(i->cache, x, n);
-	size_t claimed = 0;
+	size_t reserved, claimed = 0;
 	struct batch b;
-	int r = 0;
+	int r = plain_cache_reserve(i->cache, x, n, i->timeout_ms, &reserved);
 
+	if (r < 0)
+		return err_set(e, r, "other reads that wait for the host hold the memory for this one");
 	batch_init(&b, i, e);
 	/* none is of use without all: a table that the host does not give is waited for once */
 	while (r >= 0 && claimed < n) {
@@ -152,13 +152,13 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 			break;
 		}
 		if (r == CHUNK_LOAD) {
-			plain_cache_charge(i->cache, out[claimed], &room);
+			plain_cache_charge(i->cache, out[claimed], &reserved);
 			r = batch_add(&b, &x[claimed], out[claimed]);
 		}
 		claimed++;
 	}
-	plain_cache_unreserve(i->cache, &room);
-	(void)batch_load(&b, ahead);
+	plain_cache_unreserve(i->cache, reserved);
+	(void)batch_load(&b, false);
 	if (r >= 0)
 		r = wait_all(i, out, n, b.failed, e);
 	if (r < 0)
@@ -170,11 +170,12 @@ int image_claim(struct image *i, const struct extent *x, size_t n, bool ahead, s
 void image_warm(struct image *i, const struct extent *x, size_t n)
 {
 	struct chunk *mine[LOAD_MAX_CHUNKS];
-	struct reservation room = plain_cache_reserve(i->cache, x, n);
-	size_t n_mine = 0;
+	size_t reserved, n_mine = 0;
 	struct batch b;
-	int r = 0;
+	int r = plain_cache_reserve(i->cache, x, n, 0, &reserved);
 
+	if (r < 0)
+		return; /* those who need something now need the memory too */
 	batch_init(&b, i, NULL);
 	for (size_t k = 0; r >= 0 && k < n; k++) {
 		struct chunk *c;
@@ -182,13 +183,13 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 		r = plain_cache_claim(i->cache, &x[k], &c);
 		if (r == CHUNK_LOAD) {
 			mine[n_mine++] = c;
-			plain_cache_charge(i->cache, c, &room);
+			plain_cache_charge(i->cache, c, &reserved);
 			r = batch_add(&b, &x[k], c);
 		} else if (r >= 0) {
 			plain_cache_release(i->cache, c);
 		}
 	}
-	plain_cache_unreserve(i->cache, &room);
+	plain_cache_unreserve(i->cache, reserved);
 	(void)batch_load(&b, true);
 	image_release(i, mine, n_mine);
 	batch_deinit(&b);
@@ -213,7 +214,7 @@ static int load_page(struct image *i, uint32_t page, uint32_t block, struct exte
 {
 	const struct extent *x = &map_root(i->map)->extents[page];
 	struct chunk *c;
-	int r = image_claim(i, x, 1, false, &c, e);
+	int r = image_claim(i, x, 1, &c, e);
 
 	if (r < 0)
 		return err_prefix(e, r, "map page %u", page);
@@ -240,7 +241,7 @@ int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent o
 
 		if (r < 0)
 			return r;
-		if (count > 0 && bytes + out[count].plain_size > LOAD_MAX_BYTES)
+		if (count > 0 && bytes + out[count].plain_size > i->load_max_bytes)
 			break;
 		bytes += out[count].plain_size;
 		block = out[count].first_block + out[count].plain_size / BLOCK_SIZE;
@@ -254,7 +255,7 @@ int image_read_object(struct image *i, const struct extent *x, size_t n, struct 
 {
 	while (n > 0) {
 		struct chunk *c;
-		int r = image_claim(i, x, 1, false, &c, e);
+		int r = image_claim(i, x, 1, &c, e);
 
 		if (r < 0)
 			return r;

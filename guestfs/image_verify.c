@@ -109,7 +109,7 @@ static void *verify_thread(void *arg)
 		r = take_extents(v, x, &n, &e);
 		pthread_mutex_unlock(&v->lock);
 		if (r == 0 && n > 0)
-			r = image_claim(v->i, x, n, false, chunks, &e);
+			r = image_claim(v->i, x, n, chunks, &e);
 		if (r == 0)
 			image_release(v->i, chunks, n);
 		extents_done(v, x, n, r, &e);

@@ -58,6 +58,7 @@ static int open_image(struct image **out, struct options *o, struct keeper *keep
 						     .wait_ms = o->wait_ms};
 	struct image_options options = {
 		.cache_bytes = o->cache_bytes,
+		.timeout_ms = o->timeout_ms,
 		.want_manifest = o->image.has_digest ? &o->image.digest : NULL,
 		.want_either = o->has_digest ? &o->digest : NULL,
 		.policy = o->has_policy ? &o->policy : NULL,

@@ -21,8 +21,8 @@ struct item {
 	struct chunk chunk; /* first: callers see only this */
 	struct secret key;
 	enum state state;
-	int result;	  /* negative for a FAILED one, which is not in the table any more */
-	uint64_t charged; /* the second in which its bytes were reserved; 0: they are not */
+	int result;   /* negative for a FAILED one, which is not in the table any more */
+	bool charged; /* its bytes are reserved until it is released */
 	unsigned int claims;
 	LIST_ENTRY(item) bucket;
 	TAILQ_ENTRY(item) idle; /* while READY and claims is 0 */
@@ -32,17 +32,22 @@ struct item {
 LIST_HEAD(bucket, item);
 TAILQ_HEAD(idle_list, item);
 
+/* Who waits for room, in the caller's stack frame. */
+struct waiter {
+	TAILQ_ENTRY(waiter) next;
+};
+
+TAILQ_HEAD(waiter_list, waiter);
+
 struct plain_cache {
 	size_t max_reserved;
 	pthread_mutex_t lock; /* guards all below, and every item's state */
 	struct page_arena arena;
 	struct bucket buckets[BUCKETS];
 	struct idle_list idle; /* oldest first */
-	struct {
-		uint64_t second;
-		size_t bytes;
-	} reserved[2];	     /* of this second and the one before */
-	pthread_cond_t room; /* that went down */
+	size_t reserved;
+	struct waiter_list waiters; /* for less of it; the first is served first */
+	pthread_cond_t room;	    /* that went down, or a waiter left */
 };
 
 int plain_cache_new(struct plain_cache **out, size_t max_bytes)
@@ -59,6 +64,7 @@ int plain_cache_new(struct plain_cache **out, size_t max_bytes)
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->room, NULL);
 	TAILQ_INIT(&c->idle);
+	TAILQ_INIT(&c->waiters);
 	*out = c;
 	return 0;
 }
@@ -121,82 +127,68 @@ static struct item *find(struct plain_cache *c, uint32_t number)
 	return n;
 }
 
-/* The clock never says 0. */
-static uint64_t seconds_now(void)
+/* With the lock held. */
+static bool is_room(const struct plain_cache *c, size_t bytes)
 {
-	return monotonic_ms() / 1000 + 1;
+	return c->reserved == 0 || c->reserved + bytes <= c->max_reserved;
 }
 
-/* With the lock held. What was asked for longer ago does not count: a host that lets some requests hang must
- * not keep the others from being made. */
-static size_t reserved_lately(const struct plain_cache *c, uint64_t now)
+/* With the lock held, which is given up meanwhile. */
+static int wait_for_room(struct plain_cache *c, size_t bytes, unsigned int wait_ms)
+{
+	struct deadline deadline = deadline_after(wait_ms);
+	struct waiter me;
+	int r = 0;
+
+	TAILQ_INSERT_TAIL(&c->waiters, &me, next);
+	while (r == 0 && (TAILQ_FIRST(&c->waiters) != &me || !is_room(c, bytes)))
+		r = -pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &deadline.at);
+	TAILQ_REMOVE(&c->waiters, &me, next);
+	pthread_cond_broadcast(&c->room);
+	return r;
+}
+
+int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n, unsigned int wait_ms,
+			size_t *reserved)
 {
 	size_t bytes = 0;
-
-	for (size_t k = 0; k < 2; k++)
-		if (c->reserved[k].second + 1 >= now)
-			bytes += c->reserved[k].bytes;
-	return bytes;
-}
-
-static bool is_room(const struct plain_cache *c, size_t bytes, uint64_t now)
-{
-	size_t reserved = reserved_lately(c, now);
-
-	return bytes == 0 || reserved == 0 || reserved + bytes <= c->max_reserved;
-}
-
-struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n)
-{
-	struct reservation r = {0};
-	uint64_t began;
+	int r = 0;
 
 	pthread_mutex_lock(&c->lock);
 	for (size_t k = 0; k < n; k++)
 		if (!find(c, x[k].chunk))
-			r.bytes += x[k].plain_size;
-	r.second = began = seconds_now();
-	/* not for ever: others that want less may always be faster */
-	while (!is_room(c, r.bytes, r.second) && r.second < began + 2) {
-		struct deadline soon = deadline_after(100);
-
-		(void)pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &soon.at);
-		r.second = seconds_now();
-	}
-	if (c->reserved[r.second % 2].second != r.second) {
-		c->reserved[r.second % 2].second = r.second;
-		c->reserved[r.second % 2].bytes = 0;
-	}
-	c->reserved[r.second % 2].bytes += r.bytes;
+			bytes += x[k].plain_size;
+	if (bytes > 0 && (!TAILQ_EMPTY(&c->waiters) || !is_room(c, bytes)))
+		r = wait_for_room(c, bytes, wait_ms);
+	*reserved = r == 0 ? bytes : 0;
+	c->reserved += *reserved;
 	pthread_mutex_unlock(&c->lock);
 	return r;
 }
 
 /* With the lock held. */
-static void give_back(struct plain_cache *c, uint64_t second, size_t bytes)
+static void give_back(struct plain_cache *c, size_t bytes)
 {
-	if (second == 0 || c->reserved[second % 2].second != second)
-		return;
-	c->reserved[second % 2].bytes -= bytes;
+	c->reserved -= bytes;
 	pthread_cond_broadcast(&c->room);
 }
 
-void plain_cache_unreserve(struct plain_cache *c, const struct reservation *r)
+void plain_cache_unreserve(struct plain_cache *c, size_t reserved)
 {
 	pthread_mutex_lock(&c->lock);
-	give_back(c, r->second, r->bytes);
+	give_back(c, reserved);
 	pthread_mutex_unlock(&c->lock);
 }
 
-void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, struct reservation *r)
+void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, size_t *reserved)
 {
 	struct item *n = (struct item *)chunk;
 
-	if (r->bytes < chunk->size)
+	if (*reserved < chunk->size)
 		return;
-	r->bytes -= chunk->size;
+	*reserved -= chunk->size;
 	pthread_mutex_lock(&c->lock);
-	n->charged = r->second;
+	n->charged = true;
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -307,8 +299,9 @@ void plain_cache_release(struct plain_cache *c, struct chunk *chunk)
 
 	pthread_mutex_lock(&c->lock);
 	if (--n->claims == 0) {
-		give_back(c, n->charged, n->chunk.size);
-		n->charged = 0;
+		if (n->charged)
+			give_back(c, n->chunk.size);
+		n->charged = false;
 		if (n->state == READY && page_arena_owns(&c->arena, n->chunk.plain)) {
 			TAILQ_INSERT_TAIL(&c->idle, n, idle);
 		} else {

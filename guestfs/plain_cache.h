@@ -29,20 +29,16 @@ enum {
 int plain_cache_new(struct plain_cache **out, size_t max_bytes);
 void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
 
-/* Bytes of chunks that are about to be loaded, since when. */
-struct reservation {
-	size_t bytes;
-	uint64_t second;
-};
-
-/* Wait until there is room for those of n chunks that would have to be loaded: half of `max_bytes` at once,
- * or one caller's; what was reserved more than a second or two ago is not waited for, and nobody
- * waits for longer. No wait, and 0 bytes, when all are known. The caller holds no claim meanwhile. What was
- * reserved goes to chunks that the caller loads, by plain_cache_charge(), until they are released, and what
- * is left of it back. */
-struct reservation plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n);
-void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, struct reservation *r);
-void plain_cache_unreserve(struct plain_cache *c, const struct reservation *r);
+/* Room for those of n chunks that would have to be loaded: all that is on its way together takes half of
+ * `max_bytes`, or one caller's share when that alone is more. Those who find none wait in line, `wait_ms` at
+ * the most: a host that lets reads hang holds up others, but never makes the process larger. No wait, and 0
+ * bytes, when all are known. The caller holds no claim meanwhile. What was reserved goes to chunks that the
+ * caller loads, by plain_cache_charge(), until they are released, and what is left of it back. 0; -ETIMEDOUT
+ * when there is no room, and nothing is reserved. */
+int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n, unsigned int wait_ms,
+			size_t *reserved);
+void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, size_t *reserved);
+void plain_cache_unreserve(struct plain_cache *c, size_t reserved);
 
 /* Claim the chunk that `x` names. One of the answers above; -ENOMEM; -EUCLEAN when the chunk is known under
  * another key or size: no chunk has two. */

@@ -10,10 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INDEX_BLOCK 4096u /* of the chunk table and its tree */
+
 struct source_wire {
 	struct source source;
 	struct wire_session session;
-	struct failed_chunks failed;
+	struct failed_chunks failed, failed_index; /* the latter by block of the index */
 };
 
 static struct source_wire *wire_of(struct source *source)
@@ -67,12 +69,20 @@ static int read_index_once(struct wire_session *w, void *to, uint32_t n, uint64_
 	return r == 0 ? s.result : r;
 }
 
-static int wire_source_read_index(struct source *source, void *to, size_t n, uint64_t offset, struct err *e)
+/* Is a failure what was asked for's own: an answer that did not come although the host is there, or one that
+ * broke the rules? So is another failure of what has failed before. */
+static bool is_worth_remembering(struct wire_session *w, int error, bool before)
 {
-	struct wire_session *w = session_of(source);
-	struct patience patience = wire_session_patience(w);
+	if (error == -ESHUTDOWN || error == -ENOMEM)
+		return false;
+	return before || error == -EPROTO || error == -EREMOTEIO ||
+	       (error == -ETIMEDOUT && !wire_session_is_lost(w));
+}
+
+static int read_index_patiently(struct wire_session *w, uint8_t *p, size_t n, uint64_t offset,
+				struct patience patience, struct err *e)
+{
 	bool waited = false;
-	uint8_t *p = to;
 
 	while (n > 0) {
 		uint32_t part = n < WIRE_MAX_INDEX_READ ? (uint32_t)n : WIRE_MAX_INDEX_READ;
@@ -92,6 +102,26 @@ static int wire_source_read_index(struct source *source, void *to, size_t n, uin
 		n -= part;
 	}
 	return 0;
+}
+
+static int wire_source_read_index(struct source *source, void *to, size_t n, uint64_t offset, struct err *e)
+{
+	struct source_wire *s = wire_of(source);
+	struct wire_session *w = &s->session;
+	uint32_t block = (uint32_t)(offset / INDEX_BLOCK);
+	uint64_t began_ms = monotonic_ms();
+	int known = failed_chunks_look(&s->failed_index, block, began_ms), r;
+
+	if (known < 0)
+		return err_errno(e, known, "the host did not give this part of the index a moment ago");
+	r = read_index_patiently(
+		w, to, n, offset,
+		known == CHUNK_UNKNOWN ? wire_session_patience(w) : wire_session_impatience(w), e);
+	if (r == 0)
+		(void)failed_chunks_drop(&s->failed_index, block);
+	else if (is_worth_remembering(w, r, known == CHUNK_ASK_ONCE))
+		failed_chunks_add(&s->failed_index, block, r, began_ms, monotonic_ms());
+	return r;
 }
 
 /* One read_chunks(): `pending` are the indices of places that are asked for and nobody has told about yet, by
@@ -273,14 +303,10 @@ static int read_pending(struct chunks *q, bool ahead, struct err *e)
 	return q->n_pending > 0 ? r : 0;
 }
 
-/* What is pending failed with `error`, an answer that did not come although the host is there,
- * or one that broke the rules, is the chunk's own failure. So is another failure of a chunk that has failed
- * before. */
+/* What is pending failed with `error`. */
 static void remember_pending(struct chunks *q, int error, bool before)
 {
-	if (error == -ESHUTDOWN || error == -ENOMEM)
-		return;
-	if (!before && error != -EPROTO && (error != -ETIMEDOUT || wire_session_is_lost(&q->wire->session)))
+	if (!is_worth_remembering(&q->wire->session, error, before))
 		return;
 	for (size_t k = 0; k < q->n_pending; k++)
 		remember(q, q->places[q->pending[k]].number, error);
@@ -338,6 +364,7 @@ static void wire_source_close(struct source *source)
 
 	wire_session_deinit(&s->session);
 	failed_chunks_deinit(&s->failed);
+	failed_chunks_deinit(&s->failed_index);
 	free(s);
 }
 
@@ -375,6 +402,7 @@ int source_wire_new(struct source **out, const struct source_wire_options *optio
 	s->session.wait_ms = options->wait_ms;
 	wire_session_init(&s->session);
 	failed_chunks_init(&s->failed);
+	failed_chunks_init(&s->failed_index);
 	r = address_parse(&s->session.address, options->address, e);
 	if (r == 0 && options->reference->layout)
 		r = err_set(e, -EINVAL, "a host is asked for images of a registry, not for oci:DIR");

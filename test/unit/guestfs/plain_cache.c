@@ -144,7 +144,9 @@ Test(plain_cache, a_chunk_has_one_key_and_one_size)
 struct reserving {
 	size_t n;
 	struct extent x[4];
-	struct reservation got;
+	unsigned int wait_ms;
+	size_t got;
+	int result;
 	_Atomic int done;
 };
 
@@ -152,95 +154,90 @@ static void *reserve(void *arg)
 {
 	struct reserving *q = arg;
 
-	q->got = plain_cache_reserve(cache, q->x, q->n);
+	q->result = plain_cache_reserve(cache, q->x, q->n, q->wait_ms, &q->got);
 	q->done = 1;
 	return NULL;
+}
+
+static void reserves(struct reserving *q, size_t bytes)
+{
+	(void)reserve(q);
+	cr_assert_eq(q->result, 0);
+	cr_assert_eq(q->got, bytes);
 }
 
 /* Half of the cap is 2 pages. What is known needs no room, and waits for nobody. */
 Test(plain_cache, what_is_loaded_at_once_is_bounded)
 {
 	struct reserving known = {.n = 1, .x = {extent(1, 4096)}};
-	struct reserving two = {.n = 2, .x = {extent(2, 4096), extent(3, 4096)}};
+	struct reserving two = {.n = 2, .x = {extent(2, 4096), extent(3, 4096)}, .wait_ms = 60000};
 	struct reserving first = {.n = 2, .x = {extent(4, 4096), extent(5, 4096)}};
 	struct reserving large = {.n = 1, .x = {extent(9, 100 * 4096)}};
 	struct chunk *c;
 	pthread_t t;
 
 	(void)use(1, 4096);
-	(void)reserve(&first);
-	cr_assert_eq(first.got.bytes, 2 * 4096);
-	(void)reserve(&known);
-	cr_assert_eq(known.got.bytes, 0);
+	reserves(&first, 2 * 4096);
+	reserves(&known, 0);
 	cr_assert_eq(pthread_create(&t, NULL, reserve, &two), 0);
 	(void)usleep(20000);
 	cr_assert_not(two.done);
+	reserves(&known, 0);
 
 	/* a chunk that is loaded holds its part until it is released; what was not needed goes back */
 	cr_assert_eq(claim(4, 4096, &c), CHUNK_LOAD);
 	plain_cache_charge(cache, c, &first.got);
-	cr_assert_eq(first.got.bytes, 4096);
-	plain_cache_unreserve(cache, &first.got);
+	cr_assert_eq(first.got, 4096);
+	plain_cache_unreserve(cache, first.got);
 	memset(c->plain, 0, 4096);
 	plain_cache_done(cache, c, 0);
 	(void)usleep(20000);
 	cr_assert_not(two.done);
 	plain_cache_release(cache, c);
 	pthread_join(t, NULL);
-	cr_assert_eq(two.got.bytes, 2 * 4096);
-	plain_cache_unreserve(cache, &two.got);
-	/* one caller is never too much, and who hangs is not waited for */
-	(void)reserve(&large);
-	two.done = 0;
-	(void)reserve(&two);
-	cr_assert_eq(two.got.bytes, 2 * 4096);
-	plain_cache_unreserve(cache, &two.got);
-	plain_cache_unreserve(cache, &large.got);
+	cr_assert_eq(two.result, 0);
+	cr_assert_eq(two.got, 2 * 4096);
+	plain_cache_unreserve(cache, two.got);
+	/* one caller is never too much */
+	reserves(&large, 100 * 4096);
+	plain_cache_unreserve(cache, large.got);
 }
 
-Test(plain_cache, claims_that_do_not_fit_are_served_and_not_kept)
+/* However long others hold it: memory is not given out twice. */
+Test(plain_cache, who_finds_no_room_gives_up)
 {
-	struct chunk *c[6];
+	struct reserving first = {.n = 2, .x = {extent(4, 4096), extent(5, 4096)}};
+	struct reserving late = {.n = 1, .x = {extent(2, 4096)}};
 
-	for (uint32_t k = 0; k < 6; k++) {
-		cr_assert_eq(claim(k, 4096, &c[k]), CHUNK_LOAD);
-		memset(c[k]->plain, (int)k, 4096);
-		plain_cache_done(cache, c[k], 0);
+	reserves(&first, 2 * 4096);
+	for (late.wait_ms = 0; late.wait_ms <= 50; late.wait_ms += 50) {
+		(void)reserve(&late);
+		cr_assert_eq(late.result, -ETIMEDOUT);
+		cr_assert_eq(late.got, 0);
 	}
-	for (uint32_t k = 0; k < 6; k++) {
-		cr_assert_eq(c[k]->plain[4095], (uint8_t)k);
-		plain_cache_release(cache, c[k]);
-	}
-	for (uint32_t k = 0; k < 4; k++)
-		cr_assert_eq(use(k, 4096), CHUNK_READY);
-	cr_assert_eq(use(4, 4096), CHUNK_LOAD);
+	plain_cache_unreserve(cache, first.got);
+	reserves(&late, 4096);
+	plain_cache_unreserve(cache, late.got);
 }
 
-static _Atomic int stop;
-
-/* Reservations that overlap, so that there is never nothing reserved. */
-static void *reserve_little(void *arg)
+/* Small ones do not keep a large one waiting for ever; when it gives up, they go on. */
+Test(plain_cache, who_came_first_is_served_first)
 {
-	struct reservation r[2] = {plain_cache_reserve(cache, (struct extent[]){extent(20, 4096)}, 1)};
+	struct reserving half = {.n = 1, .x = {extent(4, 4096)}};
+	struct reserving large = {.n = 2, .x = {extent(5, 4096), extent(6, 4096)}, .wait_ms = 200};
+	struct reserving small = {.n = 1, .x = {extent(7, 4096)}, .wait_ms = 60000};
+	pthread_t t[2];
 
-	for (uint32_t k = 1; !stop; k++) {
-		r[k % 2] = plain_cache_reserve(cache, (struct extent[]){extent(20 + k % 2, 4096)}, 1);
-		(void)usleep(1000);
-		plain_cache_unreserve(cache, &r[(k + 1) % 2]);
-	}
-	return arg;
-}
-
-Test(plain_cache, who_wants_much_is_not_kept_waiting_by_those_who_want_little)
-{
-	struct reserving large = {.n = 1, .x = {extent(9, 100 * 4096)}};
-	pthread_t t;
-
-	cr_assert_eq(pthread_create(&t, NULL, reserve_little, NULL), 0);
-	(void)usleep(20000);
-	(void)reserve(&large);
-	cr_assert_eq(large.got.bytes, 100 * 4096);
-	plain_cache_unreserve(cache, &large.got);
-	stop = 1;
-	pthread_join(t, NULL);
+	reserves(&half, 4096);
+	cr_assert_eq(pthread_create(&t[0], NULL, reserve, &large), 0);
+	(void)usleep(50000);
+	cr_assert_eq(pthread_create(&t[1], NULL, reserve, &small), 0);
+	(void)usleep(50000);
+	cr_assert_not(small.done, "there is room, but somebody was here before");
+	pthread_join(t[0], NULL);
+	cr_assert_eq(large.result, -ETIMEDOUT);
+	pthread_join(t[1], NULL);
+	cr_assert_eq(small.got, 4096);
+	plain_cache_unreserve(cache, small.got);
+	plain_cache_unreserve(cache, half.got);
 }

@@ -74,7 +74,7 @@ static inline int open_and_wait(struct image **out, const char *reference, unsig
 	r = image_open(out, s,
 		       &(struct image_options){.find_key = find_given_key,
 					       .find_key_arg = w.sealed.image_key,
-					       .cache_bytes = 65536},
+					       .cache_bytes = 262144},
 		       e);
 	if (r < 0)
 		s->ops->close(s);
