@@ -4,6 +4,7 @@
 #include "guestfs/key_spec.h"
 #include "crypto/keyfile.h"
 #include "crypto/keywrap.h"
+#include "guestfs/key_service.h"
 #include "proto/base/io.h"
 #include "proto/base/memory.h"
 
@@ -17,46 +18,71 @@ static const struct {
 } kinds[] = {
 	{"file:", KEY_FILE},
 	{"recipient:", KEY_RECIPIENT},
+	{"cdh:", KEY_CDH},
 };
+
+static bool is_address(const char *text)
+{
+	struct address unused;
+
+	return address_parse(&unused, text, NULL) == 0;
+}
 
 int key_specs_add(struct key_specs *k, const char *text, struct err *e)
 {
+	if (strcmp(text, "cdh") == 0)
+		text = "cdh:" KEY_CDH_ADDRESS;
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		size_t n = strlen(kinds[i].prefix);
 
 		if (strncmp(text, kinds[i].prefix, n) != 0)
 			continue;
-		if (text[n] == '\0')
+		if (text[n] == '\0' || (kinds[i].kind == KEY_CDH && !is_address(text + n)))
 			break;
 		if (k->n == KEY_SPECS_MAX)
 			return err_set(e, -E2BIG, "more than %d keys", KEY_SPECS_MAX);
-		k->spec[k->n++] = (struct key_spec){.kind = kinds[i].kind, .path = text + n};
+		k->spec[k->n++] =
+			(struct key_spec){.kind = kinds[i].kind, .path = text + n, .cdh = {.fd = -1}};
 		buf_init_secret(&k->spec[k->n - 1].text, KEYWRAP_MAX_PEM);
 		return 0;
 	}
 	return err_set(e, -EINVAL,
-		       "a key is file:PATH or recipient:PATH, a path and never the secret itself "
-		       "(it would be visible to every process)");
+		       "a key is file:PATH, recipient:PATH, cdh or cdh:ADDRESS, a path and never the secret "
+		       "itself (it would be visible to every process)");
 }
 
 bool key_specs_fit_anyones(const struct key_specs *k)
 {
 	for (size_t i = 0; i < k->n; i++)
-		if (k->spec[i].kind == KEY_RECIPIENT)
+		if (k->spec[i].kind != KEY_FILE)
 			return true;
 	return false;
 }
 
+static int connect_cdh(struct key_spec *s)
+{
+	struct address address;
+	int r = address_parse(&address, s->path, NULL);
+
+	return r < 0 ? r : ttrpc_client_open(&s->cdh, &address, KEY_SERVICE_TIMEOUT_MS, NULL);
+}
+
 void key_specs_load(struct key_specs *k)
 {
-	for (size_t i = 0; i < k->n; i++)
-		k->spec[i].result = file_read(AT_FDCWD, k->spec[i].path, &k->spec[i].text, NULL);
+	for (size_t i = 0; i < k->n; i++) {
+		struct key_spec *s = &k->spec[i];
+
+		s->result =
+			s->kind == KEY_CDH ? connect_cdh(s) : file_read(AT_FDCWD, s->path, &s->text, NULL);
+	}
 }
 
 void key_specs_wipe(struct key_specs *k)
 {
-	for (size_t i = 0; i < k->n; i++)
+	for (size_t i = 0; i < k->n; i++) {
 		buf_deinit(&k->spec[i].text);
+		ttrpc_client_close(&k->spec[i].cdh);
+	}
 }
 
 static int try_file(const struct key_spec *s, struct secret *key, struct err *e)
@@ -66,13 +92,31 @@ static int try_file(const struct key_spec *s, struct secret *key, struct err *e)
 	return r < 0 ? err_prefix(e, r, "%s", s->path) : 0;
 }
 
-static int find_key(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+static int ask_cdh(struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+		   const struct digest *descriptor_digest, struct err *e)
+{
+	int r;
+
+	if (!manifest->keys_provider)
+		return err_set(e, -ENOKEY, "the image's manifest has no key that a key provider wrapped");
+	/* not there yet, or in the middle of a restart: who asked may ask again */
+	if (s->result < 0)
+		return err_errno(e, s->result == -ENOENT ? -ECONNREFUSED : s->result,
+				 "the Confidential Data Hub at %s is away", s->path);
+	r = key_provider_unwrap(key, manifest->keys_provider, descriptor_digest, key_service_unwrap, &s->cdh,
+				e);
+	return r < 0 ? err_prefix(e, r, "the Confidential Data Hub at %s", s->path) : 0;
+}
+
+static int find_key(struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
 		    struct err *e)
 {
 	int r;
 
-	if (s->kind == KEY_RECIPIENT && !manifest->keys_jwe)
+	if (s->kind == KEY_CDH)
+		r = ask_cdh(s, key, manifest, descriptor_digest, e);
+	else if (s->kind == KEY_RECIPIENT && !manifest->keys_jwe)
 		r = err_set(e, -ENOKEY, "%s: the image's manifest has no wrapped key", s->path);
 	else if (s->result < 0)
 		r = err_errno(e, s->result == -E2BIG ? -EINVAL : s->result, "%s", s->path);
@@ -87,7 +131,7 @@ static int find_key(const struct key_spec *s, struct secret *key, const struct o
 }
 
 /* A key must not seem to be wrong because there was no memory to look at it. */
-static int try_spec(const struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
+static int try_spec(struct key_spec *s, struct secret *key, const struct oci_manifest *manifest,
 		    const struct descriptor *descriptor, const struct digest *descriptor_digest,
 		    struct err *e)
 {
@@ -101,7 +145,7 @@ static int try_spec(const struct key_spec *s, struct secret *key, const struct o
 int key_specs_find(void *arg, struct secret *key, const struct oci_manifest *manifest,
 		   const struct descriptor *descriptor, const struct digest *descriptor_digest, struct err *e)
 {
-	const struct key_specs *k = arg;
+	struct key_specs *k = arg;
 	struct err all = {""};
 	int result = -ENOKEY;
 

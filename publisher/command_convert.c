@@ -25,7 +25,9 @@ static const char help[] =
 	"\n"
 	"Keys; at least one of the first two:\n"
 	"  --recipient FILE     wrap the image key for this public key (PEM: RSA or EC; also jwe:FILE).\n"
-	"                       May be given more than once\n"
+	"  --recipient provider:attestation-agent:PARAMETERS\n"
+	"                       have the key provider wrap it that OCICRYPT_KEYPROVIDER_CONFIG names, for\n"
+	"                       guests that ask the Confidential Data Hub. May be given more than once\n"
 	"  --image-key FILE     use this image key, from cocoon keygen image, instead of a new one\n"
 	"  --domain FILE        secret of those who share chunks, from cocoon keygen domain. Without it the\n"
 	"                       image gets a secret of its own and shares nothing\n"
@@ -92,8 +94,7 @@ static int recipient_option(struct convert_options *o, const char *text, struct 
 {
 	if (o->n_recipients == CONVERT_MAX_RECIPIENTS)
 		return err_set(e, -EINVAL, "more than %u recipients", CONVERT_MAX_RECIPIENTS);
-	o->recipients[o->n_recipients++] = strncmp(text, "jwe:", 4) == 0 ? text + 4 : text;
-	return 0;
+	return recipient_parse(&o->recipients[o->n_recipients++], text, e);
 }
 
 /* One option that takes a value. */

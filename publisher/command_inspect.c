@@ -44,14 +44,19 @@ static int read_facts(const struct sealed_command *c, struct facts *out, struct 
 	return r == 0 ? oci_manifest_decode(&out->manifest, json.data, json.size, e) : r;
 }
 
-/* How many recipients the annotation names. */
-static unsigned recipients(const char *jwe)
+/* How many recipients an annotation names. */
+static unsigned count(const char *keys)
 {
-	unsigned n = jwe && *jwe ? 1 : 0;
+	unsigned n = keys && *keys ? 1 : 0;
 
-	for (; jwe && *jwe; jwe++)
-		n += *jwe == ',';
+	for (; keys && *keys; keys++)
+		n += *keys == ',';
 	return n;
+}
+
+static unsigned recipients(const struct oci_manifest *m)
+{
+	return count(m->keys_jwe) + count(m->keys_provider);
 }
 
 static json_t *digest_json(const struct digest *d)
@@ -74,8 +79,8 @@ static json_t *facts_json(const struct facts *f)
 			 "version", (int)FORMAT_VERSION, "image_size", (json_int_t)f->descriptor.image_size,
 			 "chunks", (int)f->descriptor.n_chunks, "metadata_chunks",
 			 (int)f->descriptor.n_meta_chunks, "max_chunk_size",
-			 (int)f->descriptor.max_chunk_size, "recipients",
-			 (int)recipients(f->manifest.keys_jwe), "blobs", layers);
+			 (int)f->descriptor.max_chunk_size, "recipients", (int)recipients(&f->manifest),
+			 "blobs", layers);
 }
 
 static void print_facts(const struct facts *f)
@@ -88,7 +93,7 @@ static void print_facts(const struct facts *f)
 	(void)printf("plaintext   %s\n", size_text(f->descriptor.image_size, size));
 	(void)printf("chunks      %u, %u of them metadata\n", f->descriptor.n_chunks,
 		     f->descriptor.n_meta_chunks);
-	(void)printf("recipients  %u\n", recipients(f->manifest.keys_jwe));
+	(void)printf("recipients  %u\n", recipients(&f->manifest));
 	for (uint32_t i = 0; i < n; i++)
 		(void)printf("%s  %s  %s\n", i + 1 < n ? "layer     " : "index     ",
 			     digest_text(&f->manifest.layers[i].digest, text),

@@ -246,16 +246,26 @@ static int add_config(struct conversion *c, struct oci_blob *blob, struct err *e
 	return destination_add(c->destination, blob, take_fd(&fd), e);
 }
 
-static int wrap_keys(struct conversion *c, struct buf *jwe, struct err *e)
+/* Ended by NUL; NULL when it is empty. */
+static const char *text_of(struct buf *b)
 {
-	int r = 0;
+	if (b->size == 0)
+		return NULL;
+	buf_u8(b, 0);
+	return (const char *)b->data;
+}
 
-	for (size_t i = 0; i < c->o->n_recipients && r == 0; i++)
-		r = keywrap_wrap(jwe, &c->image_key, &c->out->index.descriptor, c->o->recipients[i], e);
-	buf_u8(jwe, 0);
-	if (r == 0 && buf_failed(jwe))
-		r = err_set(e, -E2BIG, "too many recipients");
-	return r;
+static int wrap_keys(const struct conversion *c, struct manifest_parts *parts, struct buf *jwe,
+		     struct buf *provider, struct err *e)
+{
+	int r = recipients_wrap(c->o->recipients, c->o->n_recipients, &c->image_key,
+				&c->out->index.descriptor, jwe, provider, e);
+
+	if (r < 0)
+		return r;
+	parts->jwe = text_of(jwe);
+	parts->provider = text_of(provider);
+	return buf_failed(jwe) || buf_failed(provider) ? err_set(e, -E2BIG, "too many recipients") : 0;
 }
 
 static int publish(struct conversion *c, struct err *e)
@@ -263,14 +273,14 @@ static int publish(struct conversion *c, struct err *e)
 	struct manifest_parts parts = {
 		.layers = c->blobs, .n_layers = c->n_layers + 1, .descriptor = c->out->index.descriptor};
 	cleanup_buf struct buf jwe = {.max = KEYWRAP_MAX_ANNOTATION + 1};
+	cleanup_buf struct buf provider = {.max = KEYWRAP_MAX_ANNOTATION + 1};
 	cleanup_free char *manifest = NULL;
 	int r = add_config(c, &parts.config, e);
 
 	if (r == 0)
-		r = wrap_keys(c, &jwe, e);
+		r = wrap_keys(c, &parts, &jwe, &provider, e);
 	if (r < 0)
 		return r;
-	parts.jwe = c->o->n_recipients ? (const char *)jwe.data : NULL;
 	r = sealed_manifest_make(&manifest, &parts, e);
 	if (r < 0)
 		return r;

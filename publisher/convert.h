@@ -11,6 +11,7 @@
 #include "publisher/index_writer.h"
 #include "publisher/layer_reader.h"
 #include "publisher/public_config.h"
+#include "publisher/recipient.h"
 #include "publisher/remote.h"
 
 #include <stdbool.h>
@@ -23,9 +24,9 @@ struct convert_options {
 	struct reference from, to;
 	struct remote remote;
 	struct oci_platform platform;
-	const char *domain_file;			/* NULL: a secret for this image alone */
-	const char *image_key_file;			/* NULL: a key is made, for the recipients */
-	const char *recipients[CONVERT_MAX_RECIPIENTS]; /* public keys, in PEM files */
+	const char *domain_file;    /* NULL: a secret for this image alone */
+	const char *image_key_file; /* NULL: a key is made, for the recipients */
+	struct recipient recipients[CONVERT_MAX_RECIPIENTS];
 	size_t n_recipients;
 	const char *startup_file; /* paths, one a line; NULL: none */
 	const char *mount_from;	  /* repository; NULL: none */

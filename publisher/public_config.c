@@ -161,6 +161,8 @@ static json_t *index_json(const struct manifest_parts *p)
 
 	if (p->jwe)
 		r |= json_object_set_new(annotations, ANNOTATION_JWE, json_string(p->jwe));
+	if (p->provider)
+		r |= json_object_set_new(annotations, ANNOTATION_PROVIDER, json_string(p->provider));
 	r |= json_object_set_new(index, "annotations", annotations);
 	if (r == 0)
 		return index;

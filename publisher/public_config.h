@@ -31,7 +31,7 @@ struct manifest_parts {
 	const struct oci_blob *layers; /* data blobs, then the index */
 	size_t n_layers;
 	struct digest descriptor;
-	const char *jwe; /* the wrapped keys, or NULL */
+	const char *jwe, *provider; /* the wrapped keys, or NULL */
 };
 
 /* *out is malloc'ed JSON. */

@@ -21,6 +21,7 @@
 #define MEDIA_TYPE_INDEX "application/vnd.oci.image.layer.cocoon.index.v1"
 #define ANNOTATION_DESCRIPTOR "dev.cocoon.descriptor"
 #define ANNOTATION_JWE "org.opencontainers.image.enc.keys.jwe"
+#define ANNOTATION_PROVIDER "org.opencontainers.image.enc.keys.provider.attestation-agent"
 
 /* Labels of key derivations and the constant AAD, FORMAT.md §7; the terminating NUL is the `00` there. */
 #define LABEL_CHUNK_KEY "cocoon/1 chunk key"

@@ -125,17 +125,18 @@ static int decode_identity(struct oci_manifest *m, const json_t *layer, struct e
 	return 0;
 }
 
-static int decode_keys(struct oci_manifest *m, const json_t *layer, struct err *e)
+/* What the annotation of the last layer has, or NULL. */
+static int decode_keys(char **out, const json_t *layer, const char *annotation, struct err *e)
 {
-	const json_t *v = json_object_get(json_object_get(layer, "annotations"), ANNOTATION_JWE);
+	const json_t *v = json_object_get(json_object_get(layer, "annotations"), annotation);
 
 	if (!v)
 		return 0;
 	if (!json_is_string(v) || json_string_length(v) > MAX_KEYS_SIZE)
-		return err_set(e, -EUCLEAN, "manifest: %s is not a string of at most %u bytes",
-			       ANNOTATION_JWE, MAX_KEYS_SIZE);
-	m->keys_jwe = strdup(json_string_value(v));
-	return m->keys_jwe ? 0 : err_set(e, -ENOMEM, "manifest: out of memory");
+		return err_set(e, -EUCLEAN, "manifest: %s is not a string of at most %u bytes", annotation,
+			       MAX_KEYS_SIZE);
+	*out = strdup(json_string_value(v));
+	return *out ? 0 : err_set(e, -ENOMEM, "manifest: out of memory");
 }
 
 static int decode_image(struct oci_manifest *m, const json_t *j, struct err *e)
@@ -159,7 +160,9 @@ static int decode_image(struct oci_manifest *m, const json_t *j, struct err *e)
 	if (r == 0 && m->sealed)
 		r = decode_identity(m, json_array_get(layers, n - 1), e);
 	if (r == 0 && m->sealed)
-		r = decode_keys(m, json_array_get(layers, n - 1), e);
+		r = decode_keys(&m->keys_jwe, json_array_get(layers, n - 1), ANNOTATION_JWE, e);
+	if (r == 0 && m->sealed)
+		r = decode_keys(&m->keys_provider, json_array_get(layers, n - 1), ANNOTATION_PROVIDER, e);
 	return r;
 }
 
@@ -213,6 +216,7 @@ void oci_manifest_deinit(struct oci_manifest *m)
 {
 	free(m->layers);
 	free(m->keys_jwe);
+	free(m->keys_provider);
 	free(m->entries);
 	*m = (struct oci_manifest){0};
 }

@@ -51,9 +51,9 @@ struct oci_manifest {
 	struct oci_blob config;
 	uint32_t n_layers;
 	struct oci_blob *layers; /* owned */
-	char *keys_jwe; /* owned; annotation org.opencontainers.image.enc.keys.jwe of the last layer, or NULL
-			 */
-	bool sealed;	/* the last layer is a cocoon index: FORMAT.md [M1] holds then */
+	/* owned; annotations of the last layer: ANNOTATION_JWE, ANNOTATION_PROVIDER; or NULL */
+	char *keys_jwe, *keys_provider;
+	bool sealed;		  /* the last layer is a cocoon index: FORMAT.md [M1] holds then */
 	bool has_descriptor;	  /* a sealed image's manifest says which descriptor is its own [M4] */
 	struct digest descriptor; /* zero without */
 	/* OCI_INDEX */

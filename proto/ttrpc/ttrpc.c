@@ -12,6 +12,45 @@ enum { REQUEST_SERVICE = 1, REQUEST_METHOD, REQUEST_PAYLOAD, REQUEST_TIMEOUT };
 enum { RESPONSE_STATUS = 1, RESPONSE_PAYLOAD };
 enum { STATUS_CODE = 1, STATUS_MESSAGE };
 
+/* Several errors may be one code; the first of them is what the code means to us. */
+static const struct {
+	int error;
+	enum ttrpc_code code;
+} codes[] = {
+	{-EINVAL, TTRPC_INVALID_ARGUMENT},
+	{-ETIMEDOUT, TTRPC_DEADLINE_EXCEEDED},
+	{-ENOENT, TTRPC_NOT_FOUND},
+	{-EEXIST, TTRPC_ALREADY_EXISTS},
+	{-EACCES, TTRPC_PERMISSION_DENIED},
+	{-ENOKEY, TTRPC_PERMISSION_DENIED},
+	{-ENOMEM, TTRPC_RESOURCE_EXHAUSTED},
+	{-ENOSPC, TTRPC_RESOURCE_EXHAUSTED},
+	{-ENOTSUP, TTRPC_FAILED_PRECONDITION},
+	{-ENOSYS, TTRPC_UNIMPLEMENTED},
+	{-ECONNREFUSED, TTRPC_UNAVAILABLE},
+	{-ECONNRESET, TTRPC_UNAVAILABLE},
+	{-EHOSTUNREACH, TTRPC_UNAVAILABLE},
+	{-EBADMSG, TTRPC_DATA_LOSS},
+	{-EUCLEAN, TTRPC_DATA_LOSS},
+	{-EPROTO, TTRPC_DATA_LOSS},
+};
+
+enum ttrpc_code ttrpc_code_of(int error)
+{
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i].error == error)
+			return codes[i].code;
+	return TTRPC_INTERNAL;
+}
+
+int ttrpc_error_of(uint64_t code)
+{
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		if (codes[i].code == code)
+			return codes[i].error;
+	return -EREMOTEIO;
+}
+
 static uint32_t get_be32(const uint8_t *p)
 {
 	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

@@ -47,7 +47,13 @@ enum ttrpc_code {
 	TTRPC_UNIMPLEMENTED = 12,
 	TTRPC_INTERNAL = 13,
 	TTRPC_UNAVAILABLE = 14,
+	TTRPC_DATA_LOSS = 15,
 };
+
+/* The code that tells a caller of a failure of ours (a negative errno), and the negative errno that a code of
+ * another stands for; what has no counterpart is TTRPC_INTERNAL and -EREMOTEIO. */
+enum ttrpc_code ttrpc_code_of(int error);
+int ttrpc_error_of(uint64_t code);
 
 struct ttrpc_response {
 	uint64_t code;		  /* 0: it worked */

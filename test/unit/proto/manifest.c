@@ -51,15 +51,17 @@ Test(manifest, sealed_image_with_keys)
 				    "1") ",{\"mediaType\":\"" MEDIA_TYPE_INDEX
 					 "\",\"digest\":\"" DIGEST(
 						 "2") "\",\"size\":9,\"annotations\":{\"" ANNOTATION_JWE
-						      "\":\"abc\"}}"),
+						      "\":\"abc\",\"" ANNOTATION_PROVIDER "\":\"def\"}}"),
 			    &m, &e),
 		     0, "%s", e.text);
 	cr_assert(m.sealed);
 	cr_assert_eq(m.n_layers, 3, "one data blob may stand twice");
 	cr_assert_str_eq(m.keys_jwe, "abc");
+	cr_assert_str_eq(m.keys_provider, "def");
 	oci_manifest_deinit(&m);
 	cr_assert_eq(decode(IMAGE(DATA("1") "," INDEX("2")), &m, &e), 0, "%s", e.text);
 	cr_assert_null(m.keys_jwe);
+	cr_assert_null(m.keys_provider);
 	oci_manifest_deinit(&m);
 }
 
@@ -162,6 +164,10 @@ static const struct {
 	{"keys that are no string",
 	 IMAGE(DATA("1") ",{\"mediaType\":\"" MEDIA_TYPE_INDEX "\",\"digest\":\"" DIGEST(
 		 "2") "\",\"size\":9,\"annotations\":{\"" ANNOTATION_JWE "\":[]}}"),
+	 -EUCLEAN},
+	{"a provider's keys that are no string",
+	 IMAGE(DATA("1") ",{\"mediaType\":\"" MEDIA_TYPE_INDEX "\",\"digest\":\"" DIGEST(
+		 "2") "\",\"size\":9,\"annotations\":{\"" ANNOTATION_PROVIDER "\":[]}}"),
 	 -EUCLEAN},
 	{"entries not a list", "{\"schemaVersion\":2,\"manifests\":{}}", -EUCLEAN},
 	{"entry without digest", "{\"schemaVersion\":2,\"manifests\":[{}]}", -EUCLEAN},
