@@ -3,11 +3,12 @@
 #include "proto/wire/address.h"
 #include "proto/wire/wire.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -63,8 +64,65 @@ static int parse_vsock(struct address *a, const char *text, struct err *e)
 	return 0;
 }
 
-int address_parse(struct address *out, const char *text, struct err *e)
+#define TLS_HOST "tls:ADDRESS:PORT:sha256:PIN"
+#define TLS_LISTEN "tls:ADDRESS:PORT"
+
+/* "1.2.3.4" or "[::1]", n bytes. */
+static bool set_ip(struct address *a, const char *text, size_t n, in_port_t port)
 {
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = port};
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = port};
+	char name[INET6_ADDRSTRLEN];
+	bool six = n > 2 && text[0] == '[' && text[n - 1] == ']';
+
+	if (six) {
+		text++;
+		n -= 2;
+	}
+	if (n >= sizeof(name))
+		return false;
+	memcpy(name, text, n);
+	name[n] = '\0';
+	a->size = six ? sizeof(in6) : sizeof(in);
+	if (inet_pton(six ? AF_INET6 : AF_INET, name, six ? (void *)&in6.sin6_addr : (void *)&in.sin_addr) !=
+	    1)
+		return false;
+	memcpy(&a->storage, six ? (void *)&in6 : (void *)&in, a->size);
+	return true;
+}
+
+/* ADDRESS:PORT, then ":" and the pin, or nothing. */
+static int parse_tls(struct address *a, const char *text, bool pinned, struct err *e)
+{
+	const char *ip_end = text[0] == '[' ? strchr(text, ']') : strchr(text, ':');
+	size_t ip_size = ip_end ? (size_t)(ip_end - text) + (*ip_end == ']') : 0, port_size = 0;
+	const char *at = text + ip_size;
+	unsigned int port = 0;
+	bool good = ip_size > 0 && *at == ':';
+
+	if (good) {
+		port_size = strcspn(++at, ":");
+		good = parse_number(&port, at, port_size) && port > 0 && port <= UINT16_MAX &&
+		       set_ip(a, text, ip_size, htons((in_port_t)port));
+		at += port_size;
+	}
+	if (pinned)
+		good = good && *at == ':' && digest_parse(&a->pin, at + 1) == 0;
+	else
+		good = good && *at == '\0';
+	if (!good)
+		return err_set(e, -EINVAL, "tls:%s: expected %s, where ADDRESS is IPv4 or [IPv6]%s", text,
+			       pinned ? TLS_HOST : TLS_LISTEN, pinned ? " and PIN has 64 hex digits" : "");
+	a->tls = true;
+	return 0;
+}
+
+enum tls_form { TLS_NONE, TLS_PINNED, TLS_UNPINNED };
+
+static int parse(struct address *out, const char *text, enum tls_form form, struct err *e)
+{
+	static const char *const also[] = {
+		[TLS_NONE] = "", [TLS_PINNED] = " or " TLS_HOST, [TLS_UNPINNED] = " or " TLS_LISTEN};
 	struct address a;
 	int r;
 
@@ -73,9 +131,26 @@ int address_parse(struct address *out, const char *text, struct err *e)
 		r = parse_unix(&a, text + 5, e);
 	else if (strncmp(text, "vsock:", 6) == 0)
 		r = parse_vsock(&a, text + 6, e);
+	else if (form != TLS_NONE && strncmp(text, "tls:", 4) == 0)
+		r = parse_tls(&a, text + 4, form == TLS_PINNED, e);
 	else
-		r = err_set(e, -EINVAL, "%s: expected unix:PATH or vsock:CID:PORT", text);
+		r = err_set(e, -EINVAL, "%s: expected unix:PATH or vsock:CID:PORT%s", text, also[form]);
 	if (r == 0)
 		*out = a;
 	return r;
+}
+
+int address_parse(struct address *out, const char *text, struct err *e)
+{
+	return parse(out, text, TLS_NONE, e);
+}
+
+int address_parse_host(struct address *out, const char *text, struct err *e)
+{
+	return parse(out, text, TLS_PINNED, e);
+}
+
+int address_parse_listen(struct address *out, const char *text, struct err *e)
+{
+	return parse(out, text, TLS_UNPINNED, e);
 }

@@ -3,9 +3,11 @@
 #include "proto/wire/address.h"
 #include "proto/wire/wire.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <linux/vm_sockets.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/un.h>
 
@@ -76,6 +78,102 @@ Test(address, refuses_the_rest)
 		cr_assert_eq(address_parse(&a, bad[i], &e), -EINVAL, "'%s'", bad[i]);
 		cr_assert_eq(a.size, 77);
 	}
+}
+
+#define PIN "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+
+static void check_tls(const struct address *a, int family, const char *ip, unsigned port)
+{
+	struct sockaddr_in6 six;
+	struct sockaddr_in four;
+	char name[INET6_ADDRSTRLEN];
+
+	memcpy(&six, &a->storage, sizeof(six));
+	memcpy(&four, &a->storage, sizeof(four));
+	cr_assert(a->tls);
+	cr_assert_eq(a->sa.sa_family, family);
+	cr_assert_eq(a->size, family == AF_INET ? sizeof(four) : sizeof(six));
+	cr_assert_not_null(inet_ntop(family,
+				     family == AF_INET ? (void *)&four.sin_addr : (void *)&six.sin6_addr,
+				     name, sizeof(name)));
+	cr_assert_str_eq(name, ip);
+	cr_assert_eq(ntohs(family == AF_INET ? four.sin_port : six.sin6_port), port);
+}
+
+Test(address, tls_of_a_host_has_its_pin)
+{
+	struct address a;
+	struct err e;
+
+	cr_assert_eq(address_parse_host(&a, "tls:10.1.2.3:7681:" PIN, &e), 0, "%s", e.text);
+	check_tls(&a, AF_INET, "10.1.2.3", 7681);
+	cr_assert_eq(a.pin.bytes[1], 0x11);
+	cr_assert_eq(a.pin.bytes[31], 0xff);
+	cr_assert_eq(address_parse_host(&a, "tls:[fd00::1]:65535:" PIN, &e), 0, "%s", e.text);
+	check_tls(&a, AF_INET6, "fd00::1", 65535);
+	cr_assert_eq(address_parse_host(&a, "unix:/run/x.sock", &e), 0);
+	cr_assert_not(a.tls);
+	cr_assert_eq(address_parse_host(&a, "vsock:2:7681", &e), 0);
+	cr_assert_not(a.tls);
+}
+
+Test(address, tls_of_a_listener_has_none)
+{
+	struct address a;
+	struct err e;
+
+	cr_assert_eq(address_parse_listen(&a, "tls:0.0.0.0:1", &e), 0, "%s", e.text);
+	check_tls(&a, AF_INET, "0.0.0.0", 1);
+	cr_assert_eq(address_parse_listen(&a, "tls:[::]:7681", &e), 0, "%s", e.text);
+	check_tls(&a, AF_INET6, "::", 7681);
+	cr_assert_eq(address_parse_listen(&a, "vsock:any:7681", &e), 0);
+	cr_assert_eq(address_parse_listen(&a, "tls:0.0.0.0:1:" PIN, &e), -EINVAL);
+}
+
+Test(address, refuses_every_other_tls)
+{
+	static const char *const bad[] = {
+		"tls:",
+		"tls:10.1.2.3",
+		"tls:10.1.2.3:7681",
+		"tls:10.1.2.3:7681:",
+		"tls:10.1.2.3:" PIN,
+		"tls:10.1.2.3::" PIN,
+		"tls:10.1.2.3:0:" PIN,
+		"tls:10.1.2.3:65536:" PIN,
+		"tls:10.1.2.3:+1:" PIN,
+		"tls:10.1.2:7681:" PIN,
+		"tls:host.example:7681:" PIN,
+		"tls::7681:" PIN,
+		"tls:[]:7681:" PIN,
+		"tls:[::1:7681:" PIN,
+		"tls:::1:7681:" PIN,
+		"tls:[10.1.2.3]:7681:" PIN,
+		"tls:[::1]7681:" PIN,
+		"tls:[fe80::1%eth0]:7681:" PIN,
+		"tls:[1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa]:7681:" PIN,
+		"tls:10.1.2.3:7681:" PIN "0",
+		"tls:10.1.2.3:7681:sha256:0011",
+		"tls:10.1.2.3:7681:sha512:" PIN,
+		"tcp:10.1.2.3:7681:" PIN,
+	};
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		struct address a = {.size = 77};
+		struct err e;
+
+		cr_assert_eq(address_parse_host(&a, bad[i], &e), -EINVAL, "'%s'", bad[i]);
+		cr_assert_eq(a.size, 77);
+	}
+}
+
+/* Who does not know of TLS must not connect without it. */
+Test(address, tls_is_only_where_it_is_expected)
+{
+	struct address a;
+
+	cr_assert_eq(address_parse(&a, "tls:10.1.2.3:7681:" PIN, NULL), -EINVAL);
+	cr_assert_eq(address_parse(&a, "tls:10.1.2.3:7681", NULL), -EINVAL);
 }
 
 Test(address, path_of_107_bytes_and_not_108)
