@@ -15,6 +15,11 @@ target_compile_options(flags INTERFACE
   $<$<BOOL:${DEVELOP}>:-Werror>)
 target_link_libraries(flags INTERFACE Threads::Threads)
 
+if(STATIC)
+  set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  # The same bytes wherever the source tree is.
+  target_compile_options(flags INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
+endif()
 if(SANITIZE)
   target_compile_options(flags INTERFACE -fsanitize=${SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
   target_link_options(flags INTERFACE -fsanitize=${SANITIZE})
@@ -22,7 +27,7 @@ elseif(NOT FUZZ)
   # Hardening and sanitizers exclude each other; gcc 12 and clang 14 both know these.
   target_compile_options(flags INTERFACE -fstack-protector-strong -fstack-clash-protection -fPIE
     $<$<NOT:$<CONFIG:Debug>>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
-  target_link_options(flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack)
+  target_link_options(flags INTERFACE $<IF:$<BOOL:${STATIC}>,-static-pie,-pie> -Wl,-z,relro,-z,now,-z,noexecstack)
   check_c_compiler_flag(-fcf-protection=full HAVE_CF_PROTECTION)
   if(HAVE_CF_PROTECTION)
     target_compile_options(flags INTERFACE -fcf-protection=full)
