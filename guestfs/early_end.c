@@ -7,13 +7,19 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include <unistd.h>
+
+#define RETRY_MS 20
 
 struct early_end {
 	int signals, stop;
+	atomic_bool stopped; /* set before `stop` is written, for when that cannot be waited for */
 	struct background *background;
 	pthread_t thread;
 };
@@ -22,12 +28,18 @@ static void *watch(void *arg)
 {
 	struct early_end *w = arg;
 	struct pollfd p[2] = {{.fd = w->signals, .events = POLLIN}, {.fd = w->stop, .events = POLLIN}};
+	static const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
 	struct signalfd_siginfo info;
 
 	for (;;) {
-		(void)poll(p, 2, -1);
-		if (p[1].revents)
+		int r = poll(p, 2, -1);
+
+		if (w->stopped)
 			return NULL;
+		if (r < 0) {
+			(void)nanosleep(&pause, NULL);
+			continue;
+		}
 		if (!p[0].revents || read(w->signals, &info, sizeof(info)) != (ssize_t)sizeof(info))
 			continue;
 		if (info.ssi_signo != SIGTERM && info.ssi_signo != SIGINT)
@@ -63,6 +75,7 @@ void early_end_stop(struct early_end *w)
 {
 	if (!w)
 		return;
+	w->stopped = true;
 	(void)eventfd_write(w->stop, 1);
 	pthread_join(w->thread, NULL);
 	(void)close(w->stop);
