@@ -101,18 +101,62 @@ tests() {
     rm -f "$log"
 }
 
-# test_script PATH: a script is one test; it cleans up after itself.
-test_script() {
-    check "${1#test/}" env BUILD_ROOT="$BUILD_ROOT" COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" \
-        bash "$1"
+# Scripts that run, by process: their paths, logs and when they began.
+declare -A SCRIPT_PATH=() SCRIPT_LOG=() SCRIPT_BEGAN=()
+
+script_begin() {
+    local log
+    log=$(mktemp)
+    env BUILD_ROOT="$BUILD_ROOT" COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" \
+        bash "$1" >"$log" 2>&1 </dev/null &
+    SCRIPT_PATH[$!]=$1 SCRIPT_LOG[$!]=$log SCRIPT_BEGAN[$!]=$SECONDS
 }
 
-# scripts FOLDER: each test/FOLDER/*.sh
-scripts() {
+# Waits for one of them.
+script_end() {
+    local pid status=0
+    wait -n -p pid "${!SCRIPT_PATH[@]}" || status=$?
+    SECONDS_TAKEN=$((SECONDS - SCRIPT_BEGAN[$pid]))
+    count "${SCRIPT_PATH[$pid]#test/}" "$status" "${SCRIPT_LOG[$pid]}"
+    rm -f "${SCRIPT_LOG[$pid]}"
+    unset "SCRIPT_PATH[$pid]"
+}
+
+# Each cleans up after itself, also when the whole is interrupted.
+scripts_stop() {
+    trap - INT TERM
+    [ ${#SCRIPT_PATH[@]} = 0 ] || {
+        kill -TERM "${!SCRIPT_PATH[@]}"
+        wait "${!SCRIPT_PATH[@]}"
+    } 2>/dev/null
+    exit 130
+}
+trap scripts_stop INT TERM
+
+# test_scripts PATH…: a script is one test. Two at a time: they share nothing but the programs.
+test_scripts() {
     local path
-    for path in test/"$1"/*.sh; do
-        test_script "$path"
+    for path; do
+        [ ${#SCRIPT_PATH[@]} -lt 2 ] || script_end
+        script_begin "$path"
     done
+    while [ ${#SCRIPT_PATH[@]} -gt 0 ]; do
+        script_end
+    done
+}
+
+# scripts FOLDER [NAME…]: each test/FOLDER/*.sh, those named (the longest) first.
+scripts() {
+    local folder=test/$1 path name
+    local -a first=() rest=()
+    shift
+    for name; do
+        first+=("$folder/$name.sh")
+    done
+    for path in "$folder"/*.sh; do
+        [[ " ${first[*]} " = *" $path "* ]] || rest+=("$path")
+    done
+    test_scripts "${first[@]}" "${rest[@]}"
 }
 
 # the build that unit tests and scripts share; made once
@@ -192,13 +236,12 @@ part_harness() {
 part_hostile() {
     develop_build
     tests unit -R "^($HOSTILE)/"
-    test_script test/hostile/run.sh
-    test_script test/leak/run.sh
+    test_scripts test/hostile/run.sh test/leak/run.sh
 }
 
 part_integration() {
     develop_build
-    scripts integration
+    scripts integration fidelity tamper dedup
 }
 
 part_containerd() {
