@@ -2,9 +2,11 @@
  * cocoon-guestfs: opens one image, mounts it, and stays until the mount is gone or a signal comes. */
 #include "crypto/process.h"
 #include "guestfs/background.h"
+#include "guestfs/check.h"
 #include "guestfs/early_end.h"
 #include "guestfs/front.h"
 #include "guestfs/keeper.h"
+#include "guestfs/kernel_options.h"
 #include "guestfs/options.h"
 #include "guestfs/pods/serve.h"
 #include "guestfs/privileges.h"
@@ -228,6 +230,9 @@ static int become(struct guestfs *g, struct options *o, struct background *backg
 		return g->signals;
 	r = address_parse(&host, o->host, e);
 	if (r == 0)
+		r = kernel_options_check(&(struct kernel_use){.front = o->front.kind, .host = &host},
+					 kernel_ask, e);
+	if (r == 0)
 		r = keeper_start(&g->keeper, &(struct keeper_options){&host, o->target, &o->front}, e);
 	if (r < 0)
 		return r;
@@ -247,6 +252,8 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && strcmp(argv[1], "serve") == 0)
 		return serve_main(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "check") == 0)
+		return check_main(argc - 1, argv + 1);
 	r = options_parse(&o, argc, argv, &e);
 	if (r != 0) {
 		if (r < 0)

@@ -18,6 +18,7 @@ static const char help[] =
 	"Usage: cocoon-guestfs [OPTION]... IMAGE DIRECTORY\n"
 	"   or: mount -t cocoon IMAGE DIRECTORY -o key=SPEC[,host=ADDRESS][,NAME=VALUE]...\n"
 	"   or: cocoon-guestfs serve [OPTION]...   in a pod's virtual machine; see serve --help\n"
+	"   or: cocoon-guestfs check [OPTION]...   what the kernel has of what is needed; see check --help\n"
 	"\n"
 	"Mounts a sealed image on DIRECTORY. Every byte comes from an untrusted host, is checked against "
 	"the\n"
@@ -88,7 +89,7 @@ static int parse_seconds(unsigned int *ms, const char *name, unsigned int least,
 	return 0;
 }
 
-static int parse_front(enum front_kind *out, const char *text, struct err *e)
+int options_front(enum front_kind *out, const char *text, struct err *e)
 {
 	static const char *const names[] = {
 		[FRONT_AUTO] = "auto", [FRONT_BLOCK] = "block", [FRONT_LOOP] = "loop", [FRONT_TREE] = "tree"};
@@ -133,7 +134,7 @@ static int set_value(struct options *o, const char *name, const char *value, str
 	if (strcmp(name, "policy") == 0)
 		return set_policy(o, value, e);
 	if (strcmp(name, "front") == 0)
-		return parse_front(&o->front.kind, value, e);
+		return options_front(&o->front.kind, value, e);
 	if (strcmp(name, "cache-size") == 0)
 		return parse_size(&o->cache_bytes, value, e);
 	if (strcmp(name, "timeout") == 0)

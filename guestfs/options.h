@@ -40,4 +40,7 @@ enum { OPTIONS_DONE = 1 };
 int options_parse(struct options *o, int argc, char **argv, struct err *e);
 void options_deinit(struct options *o);
 
+/* "auto", "block", "loop" or "tree". 0; -EINVAL with words. */
+int options_front(enum front_kind *out, const char *text, struct err *e);
+
 #endif

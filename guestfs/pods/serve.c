@@ -2,6 +2,7 @@
  * Answers api.ImagePullService/PullImage by mounting, hands all else on to the real Confidential Data Hub.
  * This process has neither keys nor plaintext; the programs that mount have, each those of its image. */
 #include "guestfs/pods/serve.h"
+#include "guestfs/kernel_options.h"
 #include "guestfs/options.h"
 #include "guestfs/pods/pull.h"
 #include "guestfs/pods/relay.h"
@@ -58,6 +59,8 @@ struct serve {
 	bool has_cdh;
 	const char *mount[MOUNT_OPTIONS + 2]; /* options of each mount, borrowed from argv */
 	struct puller_options options;
+	struct kernel_use use;
+	struct address host;
 };
 
 static int pull_image(void *arg, const struct ttrpc_request *request, struct buf *reply, struct err *e)
@@ -128,7 +131,9 @@ static int run(const struct serve *s, struct err *e)
 	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
 	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	r = signals < 0 ? err_errno(e, -errno, "signalfd") : puller_open(&puller, &s->options, e);
+	r = signals < 0 ? err_errno(e, -errno, "signalfd") : kernel_options_check(&s->use, kernel_ask, e);
+	if (r == 0)
+		r = puller_open(&puller, &s->options, e);
 	if (r == 0)
 		r = listen_at(&s->listen, e);
 	options.arg = puller;
@@ -145,7 +150,7 @@ static int run(const struct serve *s, struct err *e)
 }
 
 /* Options of each mount are checked once, here, as the mount will read them. */
-static int check_mount(const struct serve *s, struct err *e)
+static int check_mount(struct serve *s, struct err *e)
 {
 	char *argv[MOUNT_OPTIONS + 6];
 	struct options o;
@@ -163,7 +168,10 @@ static int check_mount(const struct serve *s, struct err *e)
 		r = err_set(e, -EINVAL,
 			    "no --policy was given: the host names the images, the policy says which");
 	if (r == 0)
+		r = address_parse(&s->host, o.host, e);
+	if (r == 0)
 		log_init("cocoon-guestfs", o.log_level);
+	s->use = (struct kernel_use){.front = o.front.kind, .host = &s->host, .pods = true};
 	options_deinit(&o);
 	return r;
 }
