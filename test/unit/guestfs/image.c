@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -274,6 +275,63 @@ Test(image, readers_of_one_chunk_share_one_fetch)
 		pthread_join(t[k], NULL);
 	cr_assert_eq(s.chunks - before, 1);
 	image_close(r.i);
+	seal_free(&sealed);
+}
+
+/* A host that lets requests hang, until it answers them all. */
+static struct {
+	atomic_bool hangs;
+	atomic_uint n;
+} hanging;
+
+static int hang(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
+{
+	(void)arg;
+	(void)offset;
+	(void)p;
+	(void)n;
+	if (where == IN_CHUNK)
+		atomic_fetch_add(&hanging.n, 1);
+	while (where == IN_CHUNK && hanging.hangs)
+		(void)usleep(1000);
+	return 0;
+}
+
+/* However many read: what the host can make arrive at once takes half of what chunks may take. */
+Test(image, a_host_that_answers_all_at_once_finds_no_more_than_there_is_memory_for)
+{
+	enum { CUT = 65536, READERS = 32, CACHE = 1 << 20 };
+	struct source_memory s;
+	struct sealed sealed;
+	struct readers r[READERS];
+	pthread_t t[READERS];
+	struct image *i = NULL;
+	uint8_t key[32], got[16];
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){.cut = CUT});
+	source_memory_init(&s, &sealed);
+	memcpy(key, sealed.image_key, 32);
+	cr_assert_eq(image_open(&i, &s.source,
+				&(struct image_options){.find_key = find_given_key,
+							.find_key_arg = key,
+							.cache_bytes = CACHE},
+				NULL),
+		     0);
+	cr_assert_eq(image_pread(i, got, sizeof(got), SIZE - 16, NULL), 0); /* the map is there now */
+	s.tamper = hang;
+	hanging.hangs = true;
+	for (unsigned int k = 0; k < READERS; k++) {
+		r[k] = (struct readers){.i = i, .offset = (uint64_t)k * CUT};
+		cr_assert_eq(pthread_create(&t[k], NULL, same_chunk, &r[k]), 0);
+	}
+	for (int wait = 0; wait < 1000 && hanging.n < CACHE * 3 / 8 / CUT; wait++)
+		(void)usleep(10000);
+	(void)usleep(2500000);
+	cr_assert_eq(hanging.n, CACHE * 3 / 8 / CUT);
+	hanging.hangs = false;
+	for (unsigned int k = 0; k < READERS; k++)
+		pthread_join(t[k], NULL);
+	image_close(i);
 	seal_free(&sealed);
 }
 
