@@ -4,6 +4,7 @@
  * times, and hashed when first asked for: a crash of the machine may have left a file of the right size with
  * the wrong bytes. */
 #include "chunkstore/chunk_cache.h"
+#include "chunkstore/own_folder.h"
 #include "crypto/sha256.h"
 #include "proto/base/bytes.h"
 #include "proto/base/cleanup.h"
@@ -14,7 +15,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -258,19 +258,10 @@ static int scan(struct chunk_cache *c)
 
 static int open_folder(struct chunk_cache *c, const char *dir, struct err *e)
 {
-	int r = make_directories(dir, e);
+	int r = own_folder_open(dir, &c->dir, &c->lock_file, e);
 
 	if (r < 0)
 		return r;
-	c->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->dir < 0)
-		return err_errno(e, -errno, "%s", dir);
-	c->lock_file = openat(c->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (c->lock_file < 0)
-		return err_errno(e, -errno, "%s/lock", dir);
-	if (flock(c->lock_file, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno,
-			       "%s: another process has this cache", dir);
 	r = scan(c);
 	return r < 0 ? err_errno(e, r, "%s", dir) : 0;
 }

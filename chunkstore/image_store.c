@@ -3,6 +3,7 @@
  * list of all; the few that are loaded. */
 #include "chunkstore/clock.h"
 #include "chunkstore/image_store_internal.h"
+#include "chunkstore/own_folder.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 
@@ -11,7 +12,6 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 
 #define DEFAULT_MAX_BYTES (2ull << 30)
@@ -158,18 +158,10 @@ static int scan(struct image_store *s)
 
 static int open_folder(struct image_store *s, const char *dir, struct err *e)
 {
-	int r = make_directories(dir, e);
+	int r = own_folder_open(dir, &s->dir, &s->lock_file, e);
 
 	if (r < 0)
 		return r;
-	s->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir < 0)
-		return err_errno(e, -errno, "%s", dir);
-	s->lock_file = openat(s->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (s->lock_file < 0)
-		return err_errno(e, -errno, "%s/lock", dir);
-	if (flock(s->lock_file, LOCK_EX | LOCK_NB) < 0)
-		return err_set(e, errno == EWOULDBLOCK ? -EBUSY : -errno, "%s: another process has it", dir);
 	r = scan(s);
 	return r < 0 ? err_errno(e, r, "%s", dir) : 0;
 }
