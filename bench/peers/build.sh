@@ -14,32 +14,29 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 need_packages peers
 
 cache=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/cocoon-bench}
-sources=/usr/share/gocode/src
 
 stamp=$(
 	{
-		cat "$here/stargz-daemon/main.go"
+		cat "$here"/*/main.go
 		go version
-		dpkg-query -W -f '${Package} ${Version}\n' 'golang-github-containerd-*-dev'
+		dpkg-query -W -f '${Package} ${Version}\n' 'golang-github-contain*-dev'
 	} | sha256sum | cut -c1-16
 )
 out=$cache/$stamp
 
-if [ ! -x "$out/stargz-daemon" ]; then
-	[ -d "$sources/github.com/containerd/stargz-snapshotter" ] || {
-		echo "build.sh: the library's source is not in $sources" >&2
-		exit 1
-	}
-	mkdir -p "$out"
-	# GOPATH mode, because Debian installs libraries as a GOPATH and nothing
-	# may be fetched from elsewhere. GOPATH/pkg is scratch.
-	scratch=$(mktemp -d)
-	trap 'rm -rf "$scratch"' EXIT
+# GOPATH mode, because Debian installs libraries as a GOPATH and nothing
+# may be fetched from elsewhere. GOPATH/pkg is scratch. Without cgo a program
+# runs in any machine.
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+mkdir -p "$out"
+for peer in stargz-daemon guest-pull; do
+	[ ! -x "$out/$peer" ] || continue
 	(
-		cd "$here/stargz-daemon"
-		GO111MODULE=off GOPATH=$scratch:/usr/share/gocode GOFLAGS='' GOCACHE=$cache/go-build \
-			go build -p 2 -o "$out/stargz-daemon.new" .
+		cd "$here/$peer"
+		GO111MODULE=off GOPATH=$scratch:/usr/share/gocode GOFLAGS='' GOCACHE=$cache/go-build CGO_ENABLED=0 \
+			go build -p 2 -o "$out/$peer.new" .
 	)
-	mv "$out/stargz-daemon.new" "$out/stargz-daemon"
-fi
+	mv "$out/$peer.new" "$out/$peer"
+done
 echo "$out"

@@ -1,0 +1,295 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A pod's start inside a virtual machine: from the request for the image to the container's first line, by Cocoon
+# and by what confidential pods do without it: pull, decrypt and unpack the image into the machine's memory. Also
+# memory of the machine, bytes over the virtio socket, and how fast a cold file is read. The machine is emulated:
+# its seconds are long, and only ratios of one run say something.
+#
+#   bench/pod-start.sh [-n ROUNDS] [-k "KERNEL…"] [-s "ROW…"] [-f "FRONT…"] [-r RATE] [-i IMAGE] [-l MIB] [-b DIR] [-o DIR]
+#     -n ROUNDS   measurements of each row, in turn (default 3)
+#     -k KERNELS  default: 6.1 6.12
+#     -s ROWS     default: stream cocoon-cold cocoon-warm; also skopeo; "" measures reads only
+#     -f FRONTS   of the reads (default: auto tree)
+#     -r RATE     of the link to the registry, as tc(8) writes it (default: unshaped)
+#     -i IMAGE    oci:DIR:TAG that has python3 and numpy (default: made by test/images/make.py)
+#     -l MIB      of the file that is read (default 64; 0: no reads)
+#     -b DIR      a build directory with -DDEVELOP=ON (default: built); kernels are kept there
+#     -o DIR      for pod-start.csv, pod-reads.csv and pod-start.md (default: the current directory)
+#
+# Rows; each measurement is a machine of its own with two pods of the image, one after the other:
+#   stream       bench/peers/guest-pull: a layer flows from the registry through digest, decryption and
+#                decompression into tmpfs; nothing is kept twice. The second pod has the image already
+#   skopeo       the same with Debian's skopeo and umoci: layers lie in tmpfs until they are unpacked
+#   cocoon-cold  the host has nothing of the image
+#   cocoon-warm  the host's chunk cache has what an earlier machine asked for
+# A row may name the front: cocoon-warm:tree.
+# shellcheck disable=SC2034 # some variables are for the libraries
+set -euo pipefail
+
+BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+SOURCE_DIR=$(dirname "$BENCH")
+for library in cleanup packages link registry; do
+	# shellcheck source=/dev/null
+	. "$SOURCE_DIR/test/lib/$library.sh"
+done
+
+usage() {
+	sed -n '/^#   bench/,/^#     -o/s/^# \{0,3\}//p' "$0"
+	exit "$1"
+}
+
+[ "${1:-}" != --help ] || usage 0
+ROUNDS=3 KERNELS='6.1 6.12' ROWS='stream cocoon-cold cocoon-warm' FRONTS='auto tree' RATE='' IMAGE='' LARGE=64 BUILD='' OUT=$PWD
+while getopts n:k:s:f:r:i:l:b:o:h option; do
+	case $option in
+	n) ROUNDS=$OPTARG ;;
+	k) KERNELS=$OPTARG ;;
+	s) ROWS=$OPTARG ;;
+	f) FRONTS=$OPTARG ;;
+	r) RATE=$OPTARG ;;
+	i) IMAGE=$OPTARG ;;
+	l) LARGE=$OPTARG ;;
+	b) BUILD=$(realpath "$OPTARG") ;;
+	o) OUT=$OPTARG ;;
+	h) usage 0 ;;
+	*) usage 2 >&2 ;;
+	esac
+done
+shift $((OPTIND - 1))
+[ $# = 0 ] || usage 2 >&2
+
+COMMAND=(python3 -c 'import json, numpy; print("ok")')
+EXPECTED=ok
+VM_MEMORY=2048 # MiB, Kata's default
+BOOT_SECONDS=900
+
+log() { [ ! -t 2 ] || echo "$(date +%T) $*" >&2; }
+
+# --- programs -------------------------------------------------------------------
+
+build() {
+	BUILD=$WORK/build
+	cmake -S "$SOURCE_DIR" -B "$BUILD" -G Ninja -DDEVELOP=ON -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$BUILD/bin" &&
+		cmake --build "$BUILD" --target cocoon cocoon-snapshotter cocoon-guestfs vm-vsock agent-pull
+}
+
+# What the machine needs for measuring.
+build_probes() {
+	local cc=(cc -std=gnu11 -O2 -Wall -Wextra -Werror -I"$SOURCE_DIR")
+
+	mkdir -p "$WORK/probes" &&
+		"${cc[@]}" -o "$WORK/probes/memory-peak" "$BENCH/pod/memory-peak.c" &&
+		"${cc[@]}" -o "$WORK/probes/drain" "$BENCH/pod/drain.c" &&
+		"${cc[@]}" -o "$WORK/probes/open-loop" "$BENCH/pod/open-loop.c" "$BUILD/crypto/libcocoon-crypto.a" \
+			"$BUILD/crypto/libcocoon-digest.a" "$BUILD/proto/libcocoon-proto.a" -lcrypto
+}
+
+# --- images ---------------------------------------------------------------------
+
+# One file of noise: it is as long sealed as it is plain.
+make_large() {
+	local layout=$WORK/large-layout
+
+	mkdir "$WORK/large" && head -c "${LARGE}M" /dev/urandom >"$WORK/large/large" &&
+		tar -C "$WORK/large" -cf "$WORK/large.tar" large &&
+		umoci init --layout "$layout" && umoci new --image "$layout:latest" &&
+		umoci raw add-layer --image "$layout:latest" "$WORK/large.tar" && rm "$WORK/large.tar"
+}
+
+encrypt_and_push() {
+	skopeo --insecure-policy copy --quiet --dest-tls-verify=false --encryption-key "jwe:$KEYS/guest.pem.pub" \
+		"$IMAGE" "docker://$REGISTRY/$ENCRYPTED"
+}
+
+# The bundle's configuration; the container runs as the image says, and initramfs cannot be pivoted from.
+bundle_config() {
+	mkdir -p "$WORK/bundle" && (cd "$WORK/bundle" && rm -f config.json && runc spec) &&
+		jq --argjson args "$(printf '%s\n' "${COMMAND[@]}" | jq -Rn '[inputs]')" \
+			'.process.terminal = false | .process.args = $args | .root.readonly = false
+			| .process.env += ["LANG=C.UTF-8"] | .linux.seccomp = null | del(.linux.cgroupsPath)
+			| .linux.namespaces |= map(select(.type != "cgroup"))' "$WORK/bundle/config.json" >"$WORK/config.json"
+}
+
+# --- the host ---------------------------------------------------------------------
+
+host_with_machines() {
+	METRICS=127.0.0.1:$(free_port)
+	host_start host 'chunks:' "  hybrid_sockets: [ \"$WORK/*.vsock\" ]" 'metrics:' "  address: $METRICS"
+}
+
+host_forgets() {
+	stop_daemon "$HOST_PID"
+	rm -rf --one-file-system "$HOST_DIR"
+	host_with_machines
+}
+
+# counters ROW: "BYTES REQUESTS REGISTRY-BYTES", so far, of what the host gave the machine.
+counters() {
+	case $1 in
+	cocoon-*) curl -sf "http://$METRICS/metrics" | awk '{ v[$1] = $2 }
+		END { printf "%d %d %d\n", v["cocoon_guest_bytes_total"], v["cocoon_guest_requests_total"], v["cocoon_registry_bytes_total"] }' ;;
+	*) registry_traffic 0 | awk '{ print $1, $2, $1 }' ;;
+	esac
+}
+
+# listen PORT ADDRESS [SOCAT-OPTION…]: each connection of the machine to this port of the host goes there.
+listen() {
+	start_daemon "port-$1" socat -b 1048576 "${@:3}" "UNIX-LISTEN:${VM_SOCKET}_$1,fork" "$2"
+}
+
+# --- one start ---------------------------------------------------------------------
+
+# machine KERNEL WAY FRONT IMAGE: the initramfs is made once for each.
+machine() {
+	local programs=()
+
+	INITRAMFS=$WORK/$1-$2-$3.initramfs
+	[ ! -e "$INITRAMFS" ] || return 0
+	case $2 in
+	cocoon) programs=(usr/bin/cocoon-guestfs="$BUILD/bin/cocoon-guestfs"
+		usr/bin/agent-pull="$BUILD/test/vm/agent-pull" keys/policy.json="$POLICY") ;;
+	skopeo) programs=(usr/bin/skopeo="$(command -v skopeo)" usr/bin/umoci="$(command -v umoci)"
+		usr/bin/socat="$(command -v socat)") ;;
+	stream) programs=(usr/bin/guest-pull="$PEERS/guest-pull" usr/bin/unpigz="$(command -v unpigz)") ;;
+	esac
+	printf 'WAY=%s\nFRONT=%s\nIMAGE=%s\n' "$2" "$3" "$4" >"$WORK/pod.conf"
+	vm_initramfs "$INITRAMFS" "$BENCH/pod/start" "${programs[@]}" usr/sbin/runc="$(command -v runc)" \
+		usr/bin/drain="$WORK/probes/drain" usr/bin/memory-peak="$WORK/probes/memory-peak" \
+		keys/guest.pem="$KEYS/guest.pem" pod/config.json="$WORK/config.json" pod.conf="$WORK/pod.conf"
+}
+
+# seconds FROM TO: between two marks of the console.
+seconds() {
+	awk -v from="$1" -v to="$2" '/^mark: / { at[$2] = $3 } END { printf "%.2f", at[to] - at[from] }' <(tr -d '\r' <"$VM_CONSOLE")
+}
+
+# measure KERNEL ROUND ROW: prints a line of the CSV.
+measure() {
+	local kernel=$1 round=$2 row=${3%:*} front=auto name before after way image peak
+
+	[ "$row" = "$3" ] || front=${3#*:}
+	case $row in
+	cocoon-*) way=cocoon image=$SEALED ;;
+	*) way=$row image=$ENCRYPTED ;;
+	esac
+	case $row in
+	cocoon-cold) host_forgets ;;
+	cocoon-warm) [ -n "$HOST_IS_WARM" ] || measure "$kernel" warming cocoon-cold >/dev/null ;;
+	esac
+	vm_kernel "$kernel"
+	machine "$kernel" "$way" "$front" "$image"
+	name=$kernel-$row-$front-$round
+	log "$name"
+	before=$(counters "$row")
+	vm_start "$name" "$INITRAMFS"
+	[ "$way" = cocoon ] || listen 5000 "TCP:$REGISTRY"
+	vm_wait "memory: " "$BOOT_SECONDS"
+	after=$(counters "$row")
+	listen 7700 OPEN:/dev/null -U
+	vm_end "$BOOT_SECONDS"
+	[ "$(grep -c "^container: $EXPECTED" "$VM_CONSOLE")" = 2 ] || {
+		echo "pod-start.sh: $name: the container did not print what it should:" >&2
+		tail -n 20 "$VM_CONSOLE" >&2
+		return 1
+	}
+	peak=$(tr -d '\r' <"$VM_CONSOLE" | awk '/^memory: / { print $2 "," $3 "," $4 "," $5 }')
+	paste -d ' ' <(echo "$before") <(echo "$after") |
+		awk -v line="$kernel,$3,$round,$(seconds pod1-asked pod1-pulled),$(seconds pod1-asked pod1-line),$(seconds pod2-asked pod2-pulled),$(seconds pod2-asked pod2-line),$peak" \
+			'{ print line "," $4 - $1 "," $5 - $2 "," $6 - $3 }'
+	[ "$way" != cocoon ] || HOST_IS_WARM=1
+}
+
+# --- reads ---------------------------------------------------------------------------
+
+# reads KERNEL: appends what the machine has read, and how often it asked the host for that.
+reads() {
+	local kernel=$1 name=$1-reads before after
+
+	vm_kernel "$kernel"
+	printf 'IMAGE=%s\nFRONTS="%s"\nROUNDS=%s\nBYTES=%s\nCHUNK=%s\n' "$LARGE_REF" "$FRONTS" "$ROUNDS" $((LARGE << 20)) "$CHUNK" >"$WORK/read.conf"
+	vm_initramfs "$WORK/$name.initramfs" "$BENCH/pod/read" usr/bin/cocoon-guestfs="$BUILD/bin/cocoon-guestfs" \
+		usr/bin/drain="$WORK/probes/drain" usr/bin/open-loop="$WORK/probes/open-loop" \
+		keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" read.conf="$WORK/read.conf"
+	log "$name"
+	before=$(counters cocoon-warm)
+	vm_start "$name" "$WORK/$name.initramfs"
+	listen 7701 "OPEN:$WORK/large/large" -U
+	vm_end $((BOOT_SECONDS * ROUNDS))
+	after=$(counters cocoon-warm)
+	tr -d '\r' <"$VM_CONSOLE" | awk -v kernel="$kernel" '/^drain: / { print kernel "," $2 "," $3 "," $4 }' >>"$OUT/pod-reads.csv"
+	# each round and front reads the file twice from the host
+	paste -d ' ' <(echo "$before") <(echo "$after") | awk -v kernel="$kernel" -v n=$((ROUNDS * $(wc -w <<<"$FRONTS") * 2)) \
+		'{ printf "%s,requests,%d,%d\n", kernel, ($4 - $1) / n, ($5 - $2) / n }' >>"$OUT/pod-reads.csv"
+}
+
+# --- the run ---------------------------------------------------------------------------
+
+need_packages run image vm peers
+work_dir bench-pod
+mkdir -p "$OUT"
+if [ -z "$BUILD" ]; then
+	need_packages build test
+	log "building"
+	interruptible build >"$WORK/build.log" 2>&1
+fi
+COCOON_BUILD=$BUILD COCOON_BIN=$BUILD/bin
+for library in cocoon images vm; do
+	# shellcheck source=/dev/null
+	. "$SOURCE_DIR/test/lib/$library.sh"
+done
+build_probes
+[[ " $ROWS " != *" stream "* ]] || PEERS=$("$BENCH/peers/build.sh" | tail -n 1)
+if [ -z "$IMAGE" ] && [ -n "$ROWS" ]; then
+	log "making the image"
+	image_make debian >"$WORK/make-image.log" 2>&1
+	IMAGE=oci:$IMAGE_LAYOUT:latest
+fi
+
+link_start "$RATE"
+registry_start registry link
+keys_make
+if [ -n "$ROWS" ]; then
+	log "sealing"
+	image_seal "$IMAGE" pod/image:sealed >"$WORK/sealed.json"
+	SEALED=$SEALED_REF
+	ENCRYPTED=pod/image:encrypted
+	interruptible encrypt_and_push
+	bundle_config
+	PLAIN_BYTES=$(skopeo --insecure-policy inspect --raw "$IMAGE" | jq '[.layers[].size] | add')
+fi
+if [ "$LARGE" != 0 ]; then
+	make_large >"$WORK/large.log" 2>&1
+	image_seal "oci:$WORK/large-layout:latest" pod/large:sealed >"$WORK/large.json"
+	LARGE_REF=$SEALED_REF
+	CHUNK=$(jq '.image_bytes / .chunks | floor' "$WORK/large.json")
+fi
+host_with_machines
+HOST_IS_WARM=
+
+echo "kernel,row,round,pulled_s,first_line_s,second_pulled_s,second_first_line_s,peak_unavailable_kib,peak_used_kib,kept_unavailable_kib,kept_used_kib,vsock_bytes,requests,registry_bytes" >"$OUT/pod-start.csv"
+for ((round = 1; round <= ROUNDS; round++)); do
+	for kernel in $KERNELS; do
+		for row in $ROWS; do
+			measure "$kernel" "$round" "$row" >>"$OUT/pod-start.csv"
+		done
+	done
+done
+echo "kernel,what,bytes,seconds" >"$OUT/pod-reads.csv"
+if [ "$LARGE" != 0 ]; then
+	# the host's cache is warm from here on
+	guest_mount tree "$LARGE_REF" "$WORK/mnt"
+	cat "$WORK/mnt/large" >/dev/null
+	guest_unmount "$WORK/mnt"
+	for kernel in $KERNELS; do
+		reads "$kernel"
+	done
+fi
+{
+	echo "Image: ${PLAIN_BYTES:-0} bytes in the registry. Link: ${RATE:-unshaped}. Rounds: $ROUNDS, in turn. Machine: $VM_MEMORY MiB," \
+		"1 CPU, emulated by $(qemu-system-x86_64 --version | sed -n '1s/ (.*//p') on $(nproc) CPUs, Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg)." \
+		"Command: \`${COMMAND[*]}\`"
+	echo
+	"$BENCH/pod/report.py" "$OUT/pod-start.csv" "$OUT/pod-reads.csv"
+} >"$OUT/pod-start.md"
+cat "$OUT/pod-start.md"
