@@ -39,6 +39,7 @@ struct file {
 	struct file_chunks *chunks;
 	struct config_registry *registry;
 	struct config_local *local;
+	struct config_kata *kata;
 	struct file_metrics *metrics;
 };
 
@@ -69,6 +70,7 @@ static const cyaml_schema_field_t registry_fields[] = {
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t local_fields[] = {
+	OPTIONAL_TEXT("snapshotter", struct config_local, snapshotter),
 	OPTIONAL_TEXT("guestfs", struct config_local, guestfs),
 	OPTIONAL_TEXT("front", struct config_local, front),
 	CYAML_FIELD_SEQUENCE_COUNT("keys", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config_local,
@@ -76,6 +78,9 @@ static const cyaml_schema_field_t local_fields[] = {
 	OPTIONAL_NUMBER("cache_bytes", struct config_local, cache_bytes),
 	OPTIONAL_NUMBER("timeout_seconds", struct config_local, timeout_seconds),
 	CYAML_FIELD_END};
+
+static const cyaml_schema_field_t kata_fields[] = {
+	OPTIONAL_TEXT("snapshotter", struct config_kata, snapshotter), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t metrics_fields[] = {OPTIONAL_TEXT("address", struct file_metrics, address),
 						      CYAML_FIELD_END};
@@ -86,6 +91,7 @@ static const cyaml_schema_field_t file_fields[] = {
 	OPTIONAL_GROUP("chunks", struct file, chunks, chunks_fields),
 	OPTIONAL_GROUP("registry", struct file, registry, registry_fields),
 	OPTIONAL_GROUP("local", struct file, local, local_fields),
+	OPTIONAL_GROUP("kata", struct file, kata, kata_fields),
 	OPTIONAL_GROUP("metrics", struct file, metrics, metrics_fields),
 	CYAML_FIELD_END};
 
@@ -199,6 +205,7 @@ static void take_file(struct config *c, struct file *f)
 			  &f->registry->n_allowed);
 	}
 	if (f->local) {
+		take(&c->local.snapshotter, &f->local->snapshotter);
 		take(&c->local.guestfs, &f->local->guestfs);
 		take(&c->local.front, &f->local->front);
 		take_list(&c->local.keys, &c->local.n_keys, &f->local->keys, &f->local->n_keys);
@@ -206,6 +213,8 @@ static void take_file(struct config *c, struct file *f)
 		if (f->local->timeout_seconds)
 			c->local.timeout_seconds = f->local->timeout_seconds;
 	}
+	if (f->kata)
+		take(&c->kata.snapshotter, &f->kata->snapshotter);
 	if (f->metrics)
 		take(&c->metrics, &f->metrics->address);
 }
@@ -252,6 +261,10 @@ static int set_defaults(struct config *c)
 	if (r == 0)
 		r = config_set(&c->root, CONFIG_DEFAULT_ROOT);
 	if (r == 0)
+		r = config_set(&c->local.snapshotter, "cocoon");
+	if (r == 0)
+		r = config_set(&c->kata.snapshotter, "cocoon-kata");
+	if (r == 0)
 		r = config_set(&c->local.guestfs, "cocoon-guestfs");
 	if (r == 0)
 		r = config_set(&c->local.front, "auto");
@@ -281,6 +294,9 @@ static int check(const struct config *c, const char *path, struct err *e)
 	if (!known)
 		return err_set(e, -EINVAL, "%s: local.front is auto, block, loop or tree, not %.64s", path,
 			       c->local.front);
+	if (strcmp(c->local.snapshotter, c->kata.snapshotter) == 0)
+		return err_set(e, -EINVAL, "%s: local.snapshotter and kata.snapshotter are the same: %.64s",
+			       path, c->local.snapshotter);
 	if (c->local.timeout_seconds > 3600)
 		return err_set(e, -EINVAL, "%s: local.timeout_seconds is at most 3600", path);
 	return 0;
@@ -334,6 +350,8 @@ void config_deinit(struct config *c)
 	free_list(c->hybrid_sockets, c->n_hybrid_sockets);
 	free_list(c->registry.plain_http, c->registry.n_plain_http);
 	free_list(c->registry.allowed, c->registry.n_allowed);
+	free(c->local.snapshotter);
+	free(c->kata.snapshotter);
 	free(c->local.guestfs);
 	free(c->local.front);
 	free_list(c->local.keys, c->local.n_keys);

@@ -17,11 +17,16 @@ struct config_registry {
 };
 
 struct config_local {
+	char *snapshotter; /* containerd's name for this road */
 	char *guestfs, *front;
 	char **keys;
 	unsigned n_keys;
 	uint64_t cache_bytes;
 	unsigned timeout_seconds;
+};
+
+struct config_kata {
+	char *snapshotter; /* likewise */
 };
 
 #define CONFIG_DEFAULT_ROOT "/var/lib/cocoon"
@@ -36,6 +41,7 @@ struct config {
 	uint64_t cache_max_bytes;
 	struct config_registry registry;
 	struct config_local local;
+	struct config_kata kata;
 	char *metrics; /* HOST:PORT, or NULL */
 };
 

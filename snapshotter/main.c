@@ -60,9 +60,9 @@ struct daemon {
 	struct chunkstore *store;
 	struct chunk_server *chunks;
 	struct hybrid_sockets *hybrid;
-	struct local_road *road;
+	struct local_road *local;
 	struct sealed_finder *sealed;
-	struct snapshots *snapshots;
+	struct snapshots_service service;
 	struct metrics *metrics;
 	struct rpc_server *rpc;
 };
@@ -194,7 +194,7 @@ static int start_hybrid(struct daemon *d, struct err *e)
 	return hybrid.n_patterns == 0 ? 0 : hybrid_sockets_start(&d->hybrid, &hybrid, d->chunks, e);
 }
 
-static int start_road(struct daemon *d, struct err *e)
+static int start_local(struct daemon *d, struct err *e)
 {
 	const struct config *c = &d->config;
 	const struct local_road_config road = {
@@ -207,16 +207,38 @@ static int start_road(struct daemon *d, struct err *e)
 		.cache_bytes = c->local.cache_bytes,
 		.timeout_ms = c->local.timeout_seconds * 1000,
 	};
-	int r = local_road_open(&d->road, &road, e);
 
-	return r < 0 ? r : sealed_finder_new(&d->sealed, d->store);
+	return local_road_open(&d->local, &road, e);
 }
 
-static void count_call(void *arg, const char *path, int status)
+/* The kata road keeps its state below that of the local one. */
+static int start_roads(struct daemon *d, struct err *e)
+{
+	cleanup_free char *kata = NULL;
+	struct snapshots_config road = {.root = d->config.root, .road = ROAD_LOCAL, .local = d->local};
+	int r = sealed_finder_new(&d->sealed, d->store);
+
+	if (r < 0)
+		return r;
+	road.sealed = d->sealed;
+	d->service.roads[ROAD_LOCAL].snapshotter = d->config.local.snapshotter;
+	d->service.roads[ROAD_KATA].snapshotter = d->config.kata.snapshotter;
+	r = snapshots_open(&d->service.roads[ROAD_LOCAL].snapshots, &road, e);
+	if (r < 0)
+		return r;
+	if (asprintf(&kata, "%s/kata", d->config.root) < 0) {
+		kata = NULL;
+		return -ENOMEM;
+	}
+	road = (struct snapshots_config){.root = kata, .road = ROAD_KATA, .sealed = d->sealed};
+	return snapshots_open(&d->service.roads[ROAD_KATA].snapshots, &road, e);
+}
+
+static void count_call(void *arg, const char *path, const char *road, int status)
 {
 	struct daemon *d = arg;
 
-	metrics_count_call(d->metrics, path, status);
+	metrics_count_call(d->metrics, path, road, status);
 }
 
 static int start_service(struct daemon *d, struct err *e)
@@ -224,11 +246,11 @@ static int start_service(struct daemon *d, struct err *e)
 	struct rpc_server_options options = {
 		.methods = snapshots_methods,
 		.n_methods = N_SNAPSHOTS_METHODS,
-		.arg = d->snapshots,
+		.arg = &d->service,
 		.finished = count_call,
 		.finished_arg = d,
 	};
-	const struct metrics_sources sources = {d->store, d->chunks, d->road};
+	const struct metrics_sources sources = {d->store, d->chunks, d->local};
 	int r = 0;
 
 	if (d->config.metrics)
@@ -249,9 +271,9 @@ static int start(struct daemon *d, struct err *e)
 	if (r == 0)
 		r = start_hybrid(d, e);
 	if (r == 0)
-		r = start_road(d, e);
+		r = start_local(d, e);
 	if (r == 0)
-		r = snapshots_open(&d->snapshots, d->config.root, d->road, d->sealed, e);
+		r = start_roads(d, e);
 	return r == 0 ? start_service(d, e) : r;
 }
 
@@ -260,7 +282,7 @@ static void hurry(void *arg)
 {
 	struct daemon *d = arg;
 
-	local_road_cancel(d->road);
+	local_road_cancel(d->local);
 	registry_client_stop(d->store->registry);
 }
 
@@ -269,11 +291,12 @@ static void stop(struct daemon *d)
 	rpc_server_stop(d->rpc, GRACE_MS, hurry, d);
 	if (d->metrics)
 		metrics_stop(d->metrics);
-	snapshots_close(d->snapshots);
+	for (enum road i = 0; i < N_ROADS; i++)
+		snapshots_close(d->service.roads[i].snapshots);
 	sealed_finder_free(d->sealed);
-	if (d->road)
-		local_road_cancel(d->road); /* what is mounted ahead has nobody to wait for it */
-	local_road_close(d->road);
+	if (d->local)
+		local_road_cancel(d->local); /* what is mounted ahead has nobody to wait for it */
+	local_road_close(d->local);
 	hybrid_sockets_stop(d->hybrid);
 	chunk_server_stop(d->chunks);
 	chunkstore_close(d->store);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls are counted in a fixed table of atomics, method × status; everything else is asked from its owner
- * when somebody looks. */
+ * Calls are counted in a fixed table of atomics, road × method × status; everything else is asked from its
+ * owner when somebody looks. */
 #include "snapshotter/metrics.h"
 
 #include "proto/base/bytes.h"
@@ -21,8 +21,8 @@
 struct metrics {
 	struct MHD_Daemon *http; /* NULL while not serving */
 	struct metrics_sources sources;
-	atomic_uint_least64_t calls[N_SNAPSHOTS_METHODS + 1]
-				   [N_STATUSES]; /* last: methods that are not there */
+	/* Last: calls for no road, methods that are not there. */
+	atomic_uint_least64_t calls[N_ROADS + 1][N_SNAPSHOTS_METHODS + 1][N_STATUSES];
 };
 
 static const char *const status_names[N_STATUSES] = {
@@ -42,14 +42,16 @@ void metrics_free(struct metrics *m)
 	free(m);
 }
 
-void metrics_count_call(struct metrics *m, const char *path, int status)
+void metrics_count_call(struct metrics *m, const char *path, const char *road, int status)
 {
-	size_t i = 0;
+	size_t way = 0, i = 0;
 
+	while (way < N_ROADS && strcmp(road_names[way], road) != 0)
+		way++;
 	while (i < N_SNAPSHOTS_METHODS && strcmp(snapshots_methods[i].path, path) != 0)
 		i++;
 	if (status >= 0 && status < N_STATUSES)
-		(void)atomic_fetch_add_explicit(&m->calls[i][status], 1, memory_order_relaxed);
+		(void)atomic_fetch_add_explicit(&m->calls[way][i][status], 1, memory_order_relaxed);
 }
 
 __attribute__((format(printf, 2, 3))) static void put(struct buf *page, const char *format, ...)
@@ -70,21 +72,27 @@ static void put_value(struct buf *page, const char *name, const char *type, uint
 	put(page, "# TYPE %s %s\n%s %" PRIu64 "\n", name, type, name, value);
 }
 
+static void put_method(struct buf *page, const struct metrics *m, size_t way, size_t i)
+{
+	const char *method =
+		i < N_SNAPSHOTS_METHODS ? strrchr(snapshots_methods[i].path, '/') + 1 : "unknown";
+
+	for (size_t k = 0; k < N_STATUSES; k++) {
+		uint64_t n = atomic_load_explicit(&m->calls[way][i][k], memory_order_relaxed);
+
+		if (n > 0)
+			put(page,
+			    "cocoon_grpc_calls_total{road=\"%s\",method=\"%s\",code=\"%s\"} %" PRIu64 "\n",
+			    way < N_ROADS ? road_names[way] : "unknown", method, status_names[k], n);
+	}
+}
+
 static void put_calls(struct buf *page, const struct metrics *m)
 {
 	put(page, "# TYPE cocoon_grpc_calls_total counter\n");
-	for (size_t i = 0; i <= N_SNAPSHOTS_METHODS; i++) {
-		const char *method =
-			i < N_SNAPSHOTS_METHODS ? strrchr(snapshots_methods[i].path, '/') + 1 : "unknown";
-
-		for (size_t k = 0; k < N_STATUSES; k++) {
-			uint64_t n = atomic_load_explicit(&m->calls[i][k], memory_order_relaxed);
-
-			if (n > 0)
-				put(page, "cocoon_grpc_calls_total{method=\"%s\",code=\"%s\"} %" PRIu64 "\n",
-				    method, status_names[k], n);
-		}
-	}
+	for (size_t way = 0; way <= N_ROADS; way++)
+		for (size_t i = 0; i <= N_SNAPSHOTS_METHODS; i++)
+			put_method(page, m, way, i);
 }
 
 static void put_store(struct buf *page, const struct metrics_sources *from)

@@ -22,7 +22,7 @@ int metrics_new(struct metrics **out);
 void metrics_free(struct metrics *m); /* NULL is fine */
 
 /* Count one gRPC call: a `finished` of rpc_server.h. Any thread. */
-void metrics_count_call(struct metrics *m, const char *path, int status);
+void metrics_count_call(struct metrics *m, const char *path, const char *road, int status);
 
 /* Serve on HOST:PORT until metrics_stop(). -EINVAL for a bad address; -EADDRINUSE and others. */
 int metrics_start(struct metrics *m, const char *address, const struct metrics_sources *sources,

@@ -166,7 +166,8 @@ static void finish(struct rpc *c, int error)
 	if (error < 0 && !c->words.text[0])
 		(void)err_errno(&c->words, error, "%s", c->method ? c->method->path : "call");
 	if (s->options.finished)
-		s->options.finished(s->options.finished_arg, c->method ? c->method->path : "", c->status);
+		s->options.finished(s->options.finished_arg, c->method ? c->method->path : "",
+				    c->name ? c->name : "", c->status);
 	send_next(c);
 }
 
@@ -250,6 +251,11 @@ int rpc_answer(struct rpc *c, const ProtobufCMessage *message)
 	grown[c->n_answers++] = grpc_raw_byte_buffer_create(&bytes, 1);
 	grpc_slice_unref(bytes);
 	return 0;
+}
+
+void rpc_name(struct rpc *c, const char *name)
+{
+	c->name = name;
 }
 
 bool rpc_is_cancelled(const struct rpc *c)

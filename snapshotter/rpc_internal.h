@@ -37,6 +37,7 @@ struct rpc {
 	grpc_byte_buffer **answers;
 	size_t n_answers, n_sent;
 	int status;
+	const char *name; /* static, for `finished` */
 	struct err words;
 };
 

@@ -32,9 +32,9 @@ struct rpc_server_options {
 	unsigned max_waiting; /* calls that wait for a worker; further ones get RESOURCE_EXHAUSTED. 0: 512 */
 	size_t max_request;   /* bytes; 0: 1 MiB */
 	size_t memory_budget; /* bytes that one decoded request may take; 0: 4 MiB */
-	/* Told after each call, from any thread: the method's path ("" for unknown ones) and the gRPC status.
-	 * May be NULL. */
-	void (*finished)(void *arg, const char *path, int status);
+	/* Told after each call, from any thread: the method's path ("" for unknown ones), what the handler
+	 * said with rpc_name(), and the gRPC status. May be NULL. */
+	void (*finished)(void *arg, const char *path, const char *name, int status);
 	void *finished_arg;
 };
 
@@ -55,6 +55,8 @@ int rpc_request(struct rpc *call, const ProtobufCMessageDescriptor *type, Protob
 		struct err *e);
 /* Leave an answer (encoded here). A unary method leaves exactly one. 0 or -ENOMEM. */
 int rpc_answer(struct rpc *call, const ProtobufCMessage *message);
+/* A static word for `finished`: which of several callers this is. Until it is said it is "". */
+void rpc_name(struct rpc *call, const char *name);
 /* The caller has gone: nobody will see the answer. */
 bool rpc_is_cancelled(const struct rpc *call);
 

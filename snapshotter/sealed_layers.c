@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Snapshots of sealed layers: records without directories. A layer is written down when the image says that
- * it is its own and its parent is the layer below; the last one only when the image is mounted. What the
- * state has lost is made again from the name that containerd still knows. */
+ * it is its own and its parent is the layer below; on the local road the last one only when the image is
+ * mounted. What the state has lost is made again from the name that containerd still knows. */
 #include "snapshotter/snapshots_internal.h"
 
 #include "proto/base/log.h"
@@ -26,7 +26,7 @@ static int insert_layer(struct snapshots *s, const struct sealed_layer *l, uint3
 	if (i == l->image.n_layers - 1)
 		x.image = strdup(l->reference);
 	if (!x.name || !x.parent || !x.chain || (i == l->image.n_layers - 1 && !x.image) ||
-	    (labels && labels_copy(&x.labels, labels) < 0))
+	    labels_copy(&x.labels, labels) < 0)
 		return -ENOMEM;
 	r = labels_set(&x.labels, LABEL_REF, text, e);
 	return r < 0 ? r : snapshot_db_insert(s->db, &x, &id, e);
@@ -68,10 +68,25 @@ static int claim_layer(struct snapshots *s, const struct sealed_layer *l, const 
 	if (r < 0)
 		return r;
 	/* The same sealed bytes under another manifest (rewrapped keys, another registry): the newest is
-	 * asked from now on. */
-	if (there.image && strcmp(there.image, l->reference) != 0)
-		return snapshot_db_set_image(s->db, there.name, l->reference, e);
+	 * asked from now on, and what a guest is told of it is true. */
+	if (there.image && strcmp(there.image, l->reference) != 0) {
+		if (labels_copy(&there.labels, labels) < 0)
+			return -ENOMEM;
+		r = snapshot_db_set_labels(s->db, there.name, &there.labels, e);
+		return r < 0 ? r : snapshot_db_set_image(s->db, there.name, l->reference, e);
+	}
 	return 0;
+}
+
+/* What a puller would say of the layer. */
+static int label_layer(struct labels *to, const struct sealed_layer *l, uint32_t i, struct err *e)
+{
+	char text[DIGEST_TEXT_SIZE];
+	int r = labels_set(to, LABEL_IMAGE_REF, l->reference, e);
+
+	if (r == 0)
+		r = labels_set(to, LABEL_MANIFEST_DIGEST, digest_text(&l->image.manifest, text), e);
+	return r == 0 ? labels_set(to, LABEL_LAYER_DIGEST, digest_text(&l->image.layers[i], text), e) : r;
 }
 
 /* Make records again that the state has lost: the image's layers up to l->layer, which gets the name that was
@@ -82,6 +97,7 @@ static int restore_layers(struct snapshots *s, const struct sealed_layer *l, con
 
 	for (uint32_t i = 0; i <= l->layer; i++) {
 		cleanup_snapshot struct snapshot there = {0};
+		cleanup_labels struct labels labels = {0};
 		char text[DIGEST_TEXT_SIZE], own[SEALED_NAME_SIZE];
 		int r = -ENOENT;
 
@@ -89,8 +105,11 @@ static int restore_layers(struct snapshots *s, const struct sealed_layer *l, con
 		if (i < l->layer)
 			r = snapshot_db_get_by_chain(s->db, digest_text(&l->image.chain_ids[i], text), parent,
 						     &there, e);
-		if (r == -ENOENT)
-			r = insert_layer(s, l, i, i == l->layer ? name : own, parent, NULL, e);
+		if (r == -ENOENT) {
+			r = label_layer(&labels, l, i, e);
+			if (r == 0)
+				r = insert_layer(s, l, i, i == l->layer ? name : own, parent, &labels, e);
+		}
 		if (r < 0)
 			return r;
 		(void)snprintf(parent, sizeof(parent), "%s", there.name ? there.name : own);
@@ -117,7 +136,7 @@ int snapshots_restore(struct snapshots *s, const char *name, struct err *e)
 	}
 	r = snapshot_db_commit(s->db, e);
 	if (r == 0)
-		log_info("snapshot made again name=%s", name);
+		log_info("snapshot made again road=%s name=%s", road_names[s->road], name);
 	return r;
 }
 
@@ -140,10 +159,10 @@ int snapshots_prepare_sealed(struct snapshots *s, const char *key, const char *p
 	}
 	chain = &l.image.chain_ids[l.layer];
 	last = l.layer == l.image.n_layers - 1;
-	if (last)
-		r = local_road_mount(s->road, chain, l.reference, path, e);
-	else /* by the time containerd asks for the last layer, the image may be there */
-		local_road_mount_ahead(s->road, &l.image.chain_ids[l.image.n_layers - 1], l.reference);
+	if (s->local && last)
+		r = local_road_mount(s->local, chain, l.reference, path, e);
+	else if (s->local) /* by the time containerd asks for the last layer, the image may be there */
+		local_road_mount_ahead(s->local, &l.image.chain_ids[l.image.n_layers - 1], l.reference);
 	if (r < 0)
 		return r;
 	r = snapshot_db_begin(s->db, e);
@@ -154,10 +173,11 @@ int snapshots_prepare_sealed(struct snapshots *s, const char *key, const char *p
 		else
 			snapshot_db_rollback(s->db);
 	}
-	if (last)
-		local_road_release(s->road, chain);
+	if (s->local && last)
+		local_road_release(s->local, chain);
 	if (r < 0)
 		return r;
-	log_info("layer sealed key=%s layer=%u of=%u ref=%s", key, l.layer, l.image.n_layers, l.reference);
+	log_info("layer sealed road=%s key=%s layer=%u of=%u ref=%s", road_names[s->road], key, l.layer,
+		 l.image.n_layers, l.reference);
 	return err_set(e, -EEXIST, "target snapshot %s: already exists", labels_get(labels, LABEL_REF));
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What lies below a snapshot, and how that is mounted: ordinary layers from the top down, and at the bottom
- * perhaps a sealed image, whose mount is one more lower directory. */
+ * perhaps a sealed image, whose mount is one more lower directory, or for which the stub tree stands when a
+ * guest mounts it. */
 #include "snapshotter/snapshots_internal.h"
 
 #include "proto/base/bytes.h"
 #include "proto/base/cleanup.h"
+#include "snapshotter/kata_volume.h"
 
 #include <errno.h>
 #include <string.h>
@@ -15,6 +17,7 @@ void lowers_deinit(struct lowers *l)
 {
 	free(l->ids);
 	free(l->reference);
+	labels_deinit(&l->labels);
 }
 
 static int push(struct lowers *l, int64_t id)
@@ -48,6 +51,8 @@ static int collect(struct snapshots *s, const char *name, struct lowers *l, stru
 					"%s is one layer of a sealed image; only the whole image can be used",
 					at);
 			l->reference = take_ptr(x.image);
+			l->labels = x.labels;
+			x.labels = (struct labels){0};
 			return digest_parse(&l->chain, x.chain);
 		}
 		if (push(l, x.id) < 0)
@@ -66,11 +71,11 @@ int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers
 		return r;
 	r = collect(s, parent, l, e);
 	snapshot_db_rollback(s->db);
-	if (r < 0 || !l->reference)
+	if (r < 0 || !l->reference || s->road == ROAD_KATA)
 		return r;
-	if (!s->road)
+	if (!s->local)
 		return err_set(e, -ENOTSUP, "%s: this snapshotter mounts no sealed images", l->reference);
-	r = local_road_mount(s->road, &l->chain, l->reference, l->image_path, e);
+	r = local_road_mount(s->local, &l->chain, l->reference, l->image_path, e);
 	if (r < 0) {
 		free(l->reference);
 		l->reference = NULL; /* nothing is held */
@@ -80,8 +85,8 @@ int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers
 
 void snapshots_release_lowers(struct snapshots *s, const struct lowers *l)
 {
-	if (l->reference)
-		local_road_release(s->road, &l->chain);
+	if (l->reference && s->local)
+		local_road_release(s->local, &l->chain);
 }
 
 static void put_text(struct buf *b, const char *text)
@@ -108,7 +113,7 @@ static int add_lowerdir(struct snapshots *s, const struct lowers *l, struct moun
 	}
 	if (l->reference) {
 		put_text(&b, l->n > 0 ? ":" : "");
-		put_text(&b, l->image_path);
+		put_text(&b, s->stub ? s->stub : l->image_path);
 	}
 	return add_option(m, &b);
 }
@@ -125,6 +130,14 @@ static int add_directory(struct snapshots *s, int64_t id, enum snapshot_dir whic
 	return add_option(m, &b);
 }
 
+static int add_volume(struct mount *m, const struct lowers *l)
+{
+	cleanup_free char *option = NULL;
+	int r = kata_volume_option(&option, l->reference, &l->labels);
+
+	return r == 0 ? mount_option(m, option) : r;
+}
+
 static int bind(struct mount *m, const char *source, bool writable)
 {
 	int r = mount_set(m, "bind", source);
@@ -138,17 +151,20 @@ int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kin
 			 struct mount *m)
 {
 	size_t n = l->n + (l->reference ? 1 : 0);
+	bool in_guest = l->reference && s->road == ROAD_KATA;
 	char path[PATH_MAX];
 	int r;
 
 	if (n == 0)
 		return bind(m, snapshot_fs_path(s->fs, id, SNAPSHOT_FS, path), kind == SNAPSHOT_ACTIVE);
-	if (n == 1 && kind == SNAPSHOT_VIEW)
+	if (n == 1 && kind == SNAPSHOT_VIEW && !in_guest)
 		return bind(m,
 			    l->reference ? l->image_path
 					 : snapshot_fs_path(s->fs, l->ids[0], SNAPSHOT_FS, path),
 			    false);
-	r = mount_set(m, "overlay", "overlay");
+	r = mount_set(m, in_guest ? KATA_MOUNT_TYPE : "overlay", "overlay");
+	if (r == 0 && in_guest) /* first: Kata's runtime in Rust looks at no other option */
+		r = add_volume(m, l);
 	if (r == 0 && s->index_off)
 		r = mount_option(m, "index=off");
 	if (r == 0 && kind == SNAPSHOT_ACTIVE)

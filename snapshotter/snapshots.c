@@ -7,11 +7,14 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
+#include "snapshotter/stub_tree.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+const char *const road_names[N_ROADS] = {[ROAD_LOCAL] = "local", [ROAD_KATA] = "kata"};
 
 /* ---- Opening ---- */
 
@@ -42,8 +45,7 @@ static bool keep_image(void *arg, const struct digest *chain)
 
 DEFINE_CLEANUP(snapshots, struct snapshots *, snapshots_close)
 
-int snapshots_open(struct snapshots **out, const char *root, struct local_road *road,
-		   struct sealed_finder *sealed, struct err *e)
+int snapshots_open(struct snapshots **out, const struct snapshots_config *config, struct err *e)
 {
 	__attribute__((cleanup(cleanup_snapshots))) struct snapshots *s = calloc(1, sizeof(*s));
 	cleanup_free char *path = NULL;
@@ -53,13 +55,16 @@ int snapshots_open(struct snapshots **out, const char *root, struct local_road *
 	if (!s)
 		return -ENOMEM;
 	(void)pthread_mutex_init(&s->cleaning, NULL);
-	s->road = road;
-	s->sealed = sealed;
+	s->road = config->road;
+	s->local = config->local;
+	s->sealed = config->sealed;
 	s->index_off = access("/sys/module/overlay/parameters/index", F_OK) == 0;
-	r = snapshot_fs_open(&s->fs, root, e);
+	r = snapshot_fs_open(&s->fs, config->root, e);
+	if (r == 0 && s->road == ROAD_KATA)
+		r = stub_tree_make(&s->stub, config->root, e);
 	if (r < 0)
 		return r;
-	if (asprintf(&path, "%s/snapshots.db", root) < 0) {
+	if (asprintf(&path, "%s/snapshots.db", config->root) < 0) {
 		path = NULL;
 		return -ENOMEM;
 	}
@@ -68,7 +73,7 @@ int snapshots_open(struct snapshots **out, const char *root, struct local_road *
 		return r;
 	if (snapshot_fs_cleanup(s->fs, keep_directory, s, &words) < 0)
 		log_warn("leftover directories stay: %s", words.text);
-	if (road && local_road_sweep(road, keep_image, s, &words) < 0)
+	if (s->local && local_road_sweep(s->local, keep_image, s, &words) < 0)
 		log_warn("a leftover mount stays: %s", words.text);
 	*out = take_ptr(s);
 	return 0;
@@ -80,6 +85,7 @@ void snapshots_close(struct snapshots *s)
 		return;
 	snapshot_db_close(s->db);
 	snapshot_fs_close(s->fs);
+	free(s->stub);
 	(void)pthread_mutex_destroy(&s->cleaning);
 	free(s);
 }
@@ -119,7 +125,7 @@ static int create(struct snapshots *s, const struct snapshot *x, const struct lo
 		return r; /* a view of something needs nothing of its own */
 	if (l->n > 0)
 		like = snapshot_fs_path(s->fs, l->ids[0], SNAPSHOT_FS, path);
-	else if (l->reference)
+	else if (*l->image_path)
 		like = l->image_path;
 	r = snapshot_fs_create(s->fs, *id, x->kind == SNAPSHOT_ACTIVE, like, e);
 	if (r < 0)
@@ -209,6 +215,22 @@ int snapshots_mounts(struct snapshots *s, const char *key, struct mount *out, st
 	return 0;
 }
 
+/* A layer on an image that a guest mounts would be a layer that no guest sees. */
+static int check_visible(struct snapshots *s, const struct snapshot *x, struct err *e)
+{
+	cleanup_snapshot struct snapshot parent = {0};
+	int r;
+
+	if (s->road != ROAD_KATA || !*x->parent)
+		return 0;
+	r = snapshots_get(s, x->parent, &parent, e);
+	if (r == 0 && parent.chain)
+		return err_set(e, -EBUSY,
+			       "%s stands on a sealed image that a guest mounts: it cannot be committed",
+			       x->name);
+	return r;
+}
+
 int snapshots_commit(struct snapshots *s, const char *name, const char *key, const struct labels *labels,
 		     struct err *e)
 {
@@ -223,6 +245,9 @@ int snapshots_commit(struct snapshots *s, const char *name, const char *key, con
 		return r;
 	if (x.kind != SNAPSHOT_ACTIVE)
 		return err_set(e, -EBUSY, "snapshot %s is not active", key);
+	r = check_visible(s, &x, e);
+	if (r < 0)
+		return r;
 	r = snapshot_fs_usage(s->fs, x.id, &size, &inodes, e);
 	if (r < 0)
 		return r;
@@ -366,8 +391,8 @@ int snapshots_cleanup(struct snapshots *s, struct err *e)
 
 	(void)pthread_mutex_lock(&s->cleaning);
 	r = snapshot_fs_cleanup(s->fs, NULL, NULL, e);
-	if (s->road)
-		swept = local_road_sweep(s->road, keep_image, s, r == 0 ? e : NULL);
+	if (s->local)
+		swept = local_road_sweep(s->local, keep_image, s, r == 0 ? e : NULL);
 	(void)pthread_mutex_unlock(&s->cleaning);
 	return r < 0 ? r : swept;
 }

@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The snapshotter itself: what containerd's ten calls mean, over the database, the directories and the local
- * road. Layers of sealed images exist at once, without directories (Prepare answers -EEXIST, as containerd's
- * contract of remote snapshots has it); everything else is an ordinary overlayfs snapshot, also on top of a
- * sealed image. Any thread.
+ * The snapshotter itself: what containerd's ten calls mean, over the database, the directories and one road
+ * to sealed images. Their layers exist at once, without directories (Prepare answers -EEXIST, as containerd's
+ * contract of remote snapshots has it); everything else is an ordinary overlayfs snapshot. Any thread.
+ *
+ * The local road mounts a sealed image on this host, as the lowest directory of overlays. The kata road
+ * leaves that to the guest in a VM: its mounts carry what Kata's runtime needs to know (kata_volume.h) over a
+ * stub tree, and ordinary layers on top of a sealed image, which could not get to the guest, are refused.
  *
  * Errors: -ENOENT, -EEXIST, -EINVAL; -EBUSY when the state of a snapshot forbids it (wrong kind, has
- * children); those of sealed.h and local_road.h for sealed images; -EIO and other errors of the machine. */
+ * children, writable side of a guest's image); those of sealed.h and local_road.h for sealed images; -EIO and
+ * other errors of the machine. */
 #ifndef COCOON_SNAPSHOTTER_SNAPSHOTS_H
 #define COCOON_SNAPSHOTTER_SNAPSHOTS_H
 
@@ -20,12 +24,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define KATA_MOUNT_TYPE "fuse.nydus-overlayfs-cocoon" /* the helper that mounts it is named so */
+
 struct snapshots;
 
-/* Open the state below `root` (absolute), and clear away what a crash has left. `road` and `sealed` are
- * borrowed; both are NULL in a snapshotter without sealed images. */
-int snapshots_open(struct snapshots **out, const char *root, struct local_road *road,
-		   struct sealed_finder *sealed, struct err *e);
+enum road { ROAD_LOCAL, ROAD_KATA, N_ROADS };
+extern const char *const road_names[N_ROADS];
+
+/* All is borrowed, and lives longer, but the text. */
+struct snapshots_config {
+	const char *root; /* absolute; the state of one road is kept below it, nothing is shared */
+	enum road road;
+	struct local_road *local;     /* of the local road; NULL: without sealed images */
+	struct sealed_finder *sealed; /* likewise, of both */
+};
+
+/* Open the state, and clear away what a crash has left. */
+int snapshots_open(struct snapshots **out, const struct snapshots_config *config, struct err *e);
 void snapshots_close(struct snapshots *s); /* NULL is fine */
 
 /* Make an ACTIVE or VIEW snapshot and say how to mount it. -EEXIST also when the labels name a sealed layer

@@ -15,8 +15,10 @@
 struct snapshots {
 	struct snapshot_db *db;
 	struct snapshot_fs *fs;
-	struct local_road *road;      /* NULL: no sealed images */
-	struct sealed_finder *sealed; /* likewise */
+	enum road road;
+	struct local_road *local;     /* NULL: images are not mounted on this host */
+	char *stub;		      /* of the kata road: lowerdir= in the place of an image; owned */
+	struct sealed_finder *sealed; /* NULL: no sealed images */
 	bool index_off;		      /* overlayfs knows index= */
 	pthread_mutex_t cleaning;     /* one cleanup at a time; taken before everything else */
 };
@@ -27,7 +29,8 @@ struct lowers {
 	int64_t *ids;	 /* owned */
 	char *reference; /* owned; of the image, NULL when there is none */
 	struct digest chain;
-	char image_path[PATH_MAX]; /* where it is mounted */
+	struct labels labels;	   /* of the image's snapshot */
+	char image_path[PATH_MAX]; /* where it is mounted; "" when the guest does that */
 };
 
 void lowers_deinit(struct lowers *l);
@@ -46,11 +49,12 @@ int snapshots_restore(struct snapshots *s, const char *name, struct err *e);
 int snapshots_prepare_sealed(struct snapshots *s, const char *key, const char *parent,
 			     const struct labels *labels, struct err *e);
 
-/* Find what is below `parent`, and have the image mounted (and held, until snapshots_release_lowers()) when
- * there is one. */
+/* Find what is below `parent`, and on the local road have the image mounted (and held, until
+ * snapshots_release_lowers()) when there is one. */
 int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e);
 void snapshots_release_lowers(struct snapshots *s, const struct lowers *l);
-/* How to mount the snapshot: one directory is bound; more are put together by overlayfs. 0 or -ENOMEM. */
+/* How to mount the snapshot: one directory is bound; more are put together by overlayfs; what has an image
+ * that a guest mounts says so. 0 or -ENOMEM. */
 int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kind, const struct lowers *l,
 			 struct mount *m);
 

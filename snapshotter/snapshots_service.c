@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Each handler decodes, calls, encodes. Requests are text that was checked by message.h; answers are built on
- * the stack and borrow from the structs they show. The `snapshotter` field says by which of its names
- * containerd called us: there is one road so far, so it makes no difference. */
+ * the stack and borrow from the structs they show. */
 #include "snapshotter/snapshots_service.h"
 
 #include "google/protobuf/empty.pb-c.h"
@@ -21,14 +20,20 @@ typedef Google__Protobuf__Timestamp pb_time;
 typedef Containerd__Types__Mount pb_mount;
 typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry pb_label;
 
-/* Decode the request into a variable of its own type. */
+/* Decode the request into a variable of its own type, and find what it is for. */
 #define REQUEST(name, lower)                                                                                 \
-	ProtobufCMessage *message;                                                                           \
+	const struct snapshots_service *service = arg;                                                       \
+	ProtobufCMessage *message = NULL;                                                                    \
 	const Containerd__Services__Snapshots__V1__##name *request;                                          \
+	struct snapshots *snapshots;                                                                         \
+	enum road road;                                                                                      \
 	int r = rpc_request(call, &containerd__services__snapshots__v1__##lower##__descriptor, &message, e); \
+	request = (const void *)message;                                                                     \
+	if (r == 0)                                                                                          \
+		r = find_road(service, call, request->snapshotter, &road, e);                                \
 	if (r < 0)                                                                                           \
 		return r;                                                                                    \
-	request = (const void *)message
+	snapshots = service->roads[road].snapshots
 
 /* A map<string, string> is a different C type in each message, always {base, key, value}. */
 #define LABELS(to, entries, n)                                                                               \
@@ -46,12 +51,26 @@ static int take_label(struct labels *to, const char *key, const char *value, str
 	return *value ? labels_set(to, key, value, e) : 0;
 }
 
-static void log_outcome(const char *method, const char *key, int r, const struct err *e)
+static int find_road(const struct snapshots_service *s, struct rpc *call, const char *snapshotter,
+		     enum road *out, struct err *e)
+{
+	for (enum road i = 0; i < N_ROADS; i++)
+		if (strcmp(s->roads[i].snapshotter, snapshotter) == 0) {
+			rpc_name(call, road_names[i]);
+			*out = i;
+			return 0;
+		}
+	return err_set(e, -EINVAL,
+		       "snapshotter %.64s is not configured: local.snapshotter is %s, kata.snapshotter is %s",
+		       snapshotter, s->roads[ROAD_LOCAL].snapshotter, s->roads[ROAD_KATA].snapshotter);
+}
+
+static void log_outcome(const char *method, enum road road, const char *key, int r, const struct err *e)
 {
 	if (r == 0 || r == -EEXIST || r == -ENOENT)
-		log_debug("%s key=%s: %s", method, key, r == 0 ? "ok" : e->text);
+		log_debug("%s road=%s key=%s: %s", method, road_names[road], key, r == 0 ? "ok" : e->text);
 	else
-		log_warn("%s key=%s: %s", method, key, e->text);
+		log_warn("%s road=%s key=%s: %s", method, road_names[road], key, e->text);
 }
 
 /* ---- Mounts ---- */
@@ -81,8 +100,8 @@ static int prepare(void *arg, struct rpc *call, struct err *e)
 
 	REQUEST(PrepareSnapshotRequest, prepare_snapshot_request);
 	LABELS(&labels, request->labels, request->n_labels);
-	r = snapshots_prepare(arg, SNAPSHOT_ACTIVE, request->key, request->parent, &labels, &m, e);
-	log_outcome("Prepare", request->key, r, e);
+	r = snapshots_prepare(snapshots, SNAPSHOT_ACTIVE, request->key, request->parent, &labels, &m, e);
+	log_outcome("Prepare", road, request->key, r, e);
 	if (r < 0)
 		return r;
 	show_mount(&shown, &m);
@@ -101,8 +120,8 @@ static int view(void *arg, struct rpc *call, struct err *e)
 
 	REQUEST(ViewSnapshotRequest, view_snapshot_request);
 	LABELS(&labels, request->labels, request->n_labels);
-	r = snapshots_prepare(arg, SNAPSHOT_VIEW, request->key, request->parent, &labels, &m, e);
-	log_outcome("View", request->key, r, e);
+	r = snapshots_prepare(snapshots, SNAPSHOT_VIEW, request->key, request->parent, &labels, &m, e);
+	log_outcome("View", road, request->key, r, e);
 	if (r < 0)
 		return r;
 	show_mount(&shown, &m);
@@ -119,8 +138,8 @@ static int mounts(void *arg, struct rpc *call, struct err *e)
 	struct shown_mount shown;
 
 	REQUEST(MountsRequest, mounts_request);
-	r = snapshots_mounts(arg, request->key, &m, e);
-	log_outcome("Mounts", request->key, r, e);
+	r = snapshots_mounts(snapshots, request->key, &m, e);
+	log_outcome("Mounts", road, request->key, r, e);
 	if (r < 0)
 		return r;
 	show_mount(&shown, &m);
@@ -146,25 +165,24 @@ static int commit(void *arg, struct rpc *call, struct err *e)
 
 	REQUEST(CommitSnapshotRequest, commit_snapshot_request);
 	LABELS(&labels, request->labels, request->n_labels);
-	r = snapshots_commit(arg, request->name, request->key, &labels, e);
-	log_outcome("Commit", request->key, r, e);
+	r = snapshots_commit(snapshots, request->name, request->key, &labels, e);
+	log_outcome("Commit", road, request->key, r, e);
 	return r < 0 ? r : answer_empty(call);
 }
 
 static int remove_snapshot(void *arg, struct rpc *call, struct err *e)
 {
 	REQUEST(RemoveSnapshotRequest, remove_snapshot_request);
-	r = snapshots_remove(arg, request->key, e);
-	log_outcome("Remove", request->key, r, e);
+	r = snapshots_remove(snapshots, request->key, e);
+	log_outcome("Remove", road, request->key, r, e);
 	return r < 0 ? r : answer_empty(call);
 }
 
 static int cleanup(void *arg, struct rpc *call, struct err *e)
 {
 	REQUEST(CleanupRequest, cleanup_request);
-	(void)request;
-	r = snapshots_cleanup(arg, e);
-	log_outcome("Cleanup", "", r, e);
+	r = snapshots_cleanup(snapshots, e);
+	log_outcome("Cleanup", road, "", r, e);
 	return r < 0 ? r : answer_empty(call);
 }
 
@@ -227,8 +245,8 @@ static int stat_snapshot(void *arg, struct rpc *call, struct err *e)
 	Containerd__Services__Snapshots__V1__StatSnapshotResponse response;
 
 	REQUEST(StatSnapshotRequest, stat_snapshot_request);
-	r = snapshots_stat(arg, request->key, &x, e);
-	log_outcome("Stat", request->key, r, e);
+	r = snapshots_stat(snapshots, request->key, &x, e);
+	log_outcome("Stat", road, request->key, r, e);
 	if (r < 0 || (r = show_info(&shown, &x)) < 0)
 		return r;
 	containerd__services__snapshots__v1__stat_snapshot_response__init(&response);
@@ -247,10 +265,10 @@ static int update(void *arg, struct rpc *call, struct err *e)
 	if (!request->info)
 		return err_set(e, -EINVAL, "an update of nothing");
 	LABELS(&labels, request->info->labels, request->info->n_labels);
-	r = snapshots_update(arg, request->info->name, &labels,
+	r = snapshots_update(snapshots, request->info->name, &labels,
 			     request->update_mask ? request->update_mask->paths : NULL,
 			     request->update_mask ? request->update_mask->n_paths : 0, &x, e);
-	log_outcome("Update", request->info->name, r, e);
+	log_outcome("Update", road, request->info->name, r, e);
 	if (r < 0 || (r = show_info(&shown, &x)) < 0)
 		return r;
 	containerd__services__snapshots__v1__update_snapshot_response__init(&response);
@@ -320,8 +338,8 @@ static int list(void *arg, struct rpc *call, struct err *e)
 	r = filter_parse(&filter, request->filters, request->n_filters, e);
 	if (r < 0)
 		return r;
-	r = snapshots_list(arg, filter, list_one, &l, e);
-	log_outcome("List", "", r, e);
+	r = snapshots_list(snapshots, filter, list_one, &l, e);
+	log_outcome("List", road, "", r, e);
 	sent = send_infos(&l); /* also frees what is left after an error */
 	return r < 0 ? r : sent;
 }
@@ -332,8 +350,8 @@ static int usage(void *arg, struct rpc *call, struct err *e)
 	uint64_t size, inodes;
 
 	REQUEST(UsageRequest, usage_request);
-	r = snapshots_usage(arg, request->key, &size, &inodes, e);
-	log_outcome("Usage", request->key, r, e);
+	r = snapshots_usage(snapshots, request->key, &size, &inodes, e);
+	log_outcome("Usage", road, request->key, r, e);
 	if (r < 0)
 		return r;
 	containerd__services__snapshots__v1__usage_response__init(&response);

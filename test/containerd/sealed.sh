@@ -274,7 +274,7 @@ activated_restarts_are_not_seen() {
 
 counts() {
 	curl -s "http://$METRICS/metrics" >"$WORK/metrics" &&
-		grep -E '^cocoon_grpc_calls_total\{method="Prepare",code="ALREADY_EXISTS"\} [1-9]' "$WORK/metrics" &&
+		grep -E '^cocoon_grpc_calls_total\{road="local",method="Prepare",code="ALREADY_EXISTS"\} [1-9]' "$WORK/metrics" &&
 		grep -E '^cocoon_registry_bytes_total [1-9]' "$WORK/metrics"
 }
 

@@ -54,7 +54,8 @@ func start(root string) (*exec.Cmd, string, error) {
 	return nil, "", fmt.Errorf("%s does not start: %s", program, said)
 }
 
-func newSnapshotter(ctx context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+// The daemon under one of its names.
+func newSnapshotter(name, root string) (snapshots.Snapshotter, func() error, error) {
 	cmd, socket, err := start(root)
 	if err != nil {
 		return nil, nil, err
@@ -70,12 +71,18 @@ func newSnapshotter(ctx context.Context, root string) (snapshots.Snapshotter, fu
 		}
 		return cmd.Wait() // an exit status other than 0 fails the test: sanitizers speak through it
 	}
-	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(conn), "cocoon"), stop, nil
+	return proxy.NewSnapshotter(snapshotsapi.NewSnapshotsClient(conn), name), stop, nil
 }
 
 func TestSnapshotter(t *testing.T) {
 	if program == "" {
 		t.Skip("COCOON_SNAPSHOTTER is not set")
 	}
-	testsuite.SnapshotterSuite(t, "cocoon", newSnapshotter)
+	// Each road by its name; images that are not sealed are the same to both.
+	for _, name := range []string{"cocoon", "cocoon-kata"} {
+		name := name // the suite's tests run when this loop has ended
+		testsuite.SnapshotterSuite(t, name, func(_ context.Context, root string) (snapshots.Snapshotter, func() error, error) {
+			return newSnapshotter(name, root)
+		})
+	}
 }

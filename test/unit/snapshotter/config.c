@@ -35,6 +35,8 @@ Test(config, has_defaults)
 	cr_assert_str_eq(c.hybrid_sockets[0], "/run/vc/vm/*/clh.sock");
 	cr_assert_eq(c.cache_max_bytes, 20ull << 30);
 	cr_assert_str_eq(c.local.guestfs, "cocoon-guestfs");
+	cr_assert_str_eq(c.local.snapshotter, "cocoon");
+	cr_assert_str_eq(c.kata.snapshotter, "cocoon-kata");
 	cr_assert_str_eq(c.local.front, "auto");
 	cr_assert_eq(c.local.timeout_seconds, 60);
 	cr_assert_null(c.metrics);
@@ -71,7 +73,9 @@ Test(config, reads_every_field)
 		"cache_max_bytes: 1000\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
 		"  allowed: [ \"h:1\" ]\n"
-		"local:\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  cache_bytes: 5\n"
+		"kata:\n  snapshotter: k\n"
+		"local:\n  snapshotter: l\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  "
+		"cache_bytes: 5\n"
 		"  timeout_seconds: 7\n"
 		"metrics:\n  address: 127.0.0.1:1\n";
 	struct config c;
@@ -91,6 +95,8 @@ Test(config, reads_every_field)
 	cr_assert_str_eq(c.registry.plain_http[1], "h:2");
 	cr_assert_eq(c.registry.n_allowed, 1);
 	cr_assert_str_eq(c.registry.allowed[0], "h:1");
+	cr_assert_str_eq(c.local.snapshotter, "l");
+	cr_assert_str_eq(c.kata.snapshotter, "k");
 	cr_assert_str_eq(c.local.guestfs, "/g");
 	cr_assert_str_eq(c.local.front, "tree");
 	cr_assert_eq(c.local.n_keys, 1);
@@ -112,6 +118,7 @@ Test(config, the_example_is_valid_and_holds_the_defaults)
 	cr_assert_eq(config_load(&defaults, NULL, &e), 0);
 	cr_assert_str_eq(c.address, defaults.address);
 	cr_assert_eq(c.cache_max_bytes, defaults.cache_max_bytes);
+	cr_assert_str_eq(c.kata.snapshotter, defaults.kata.snapshotter);
 	config_deinit(&c);
 	config_deinit(&defaults);
 }
@@ -130,6 +137,8 @@ Test(config, refuses_and_says_where)
 		{"chunks:\n  socket: relative\n", "absolute"},
 		{"local:\n  front: side\n", "front"},
 		{"local:\n  timeout_seconds: 100000\n", "timeout_seconds"},
+		{"local:\n  snapshotter: cocoon-kata\n", "the same"},
+		{"kata:\n  keys: [ file:/k ]\n", "keys"},
 		{"root: /a\nroot: *x\n", ""},
 		{": : :\n", ""},
 	};

@@ -19,7 +19,7 @@
 
 static struct rpc_server *server;
 static struct unix_listener listener;
-static atomic_int running, cancelled, finished;
+static atomic_int running, cancelled, finished, named;
 
 typedef Containerd__Services__Snapshots__V1__StatSnapshotRequest request_message;
 
@@ -33,6 +33,7 @@ static int handle(void *arg, struct rpc *call, struct err *e)
 	const request_message *request;
 	int r = rpc_request(call, request_type, &m, e), n = *(int *)arg;
 
+	rpc_name(call, "test");
 	if (r < 0)
 		return r;
 	request = (const request_message *)m;
@@ -68,11 +69,12 @@ static int handle_many(void *arg, struct rpc *call, struct err *e)
 	return handle(&n, call, e);
 }
 
-static void count_finished(void *arg, const char *path, int status)
+static void count_finished(void *arg, const char *path, const char *name, int status)
 {
 	(void)arg;
 	(void)path;
 	(void)status;
+	(void)atomic_fetch_add(&named, strcmp(name, "test") == 0);
 	(void)atomic_fetch_add(&finished, 1);
 }
 
@@ -252,6 +254,7 @@ Test(rpc_server, answers_and_says_why_not)
 	cr_assert_eq(a.status, GRPC_STATUS_INTERNAL);
 	client_close(&c);
 	cr_assert_eq(atomic_load(&finished), 4);
+	cr_assert_eq(atomic_load(&named), 4);
 }
 
 Test(rpc_server, streams_in_order_to_the_end)
