@@ -3,12 +3,10 @@
  * cache to the socket without passing through us. */
 #include "chunkstore/connection.h"
 #include "proto/base/cleanup.h"
-#include "proto/base/io.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 #define MAX_TRIES 3u
@@ -109,63 +107,6 @@ void fetch_waiting(struct connection *c)
 	} while (n > 0);
 }
 
-int send_all(int fd, const void *p, size_t n, bool more)
-{
-	const uint8_t *from = p;
-
-	while (n > 0) {
-		ssize_t r = send(fd, from, n, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		from += r;
-		n -= (size_t)r;
-	}
-	return 0;
-}
-
-/* Where the socket takes no pages of a file. */
-static int copy_file(int to, int from, size_t n, uint64_t offset)
-{
-	uint8_t piece[32768];
-
-	while (n > 0) {
-		size_t part = n < sizeof(piece) ? n : sizeof(piece);
-		int r = pread_full(from, piece, part, offset);
-
-		if (r == 0)
-			r = send_all(to, piece, part, n > part);
-		if (r < 0)
-			return r;
-		n -= part;
-		offset += part;
-	}
-	return 0;
-}
-
-/* n bytes of a file at `offset`. A file that is shorter ends the connection: its frame has begun. */
-static int send_file(int to, int from, size_t n, uint64_t offset)
-{
-	off_t at = (off_t)offset;
-
-	while (n > 0) {
-		ssize_t r = sendfile(to, from, &at, n);
-
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r < 0 && (errno == EINVAL || errno == ENOSYS))
-			return copy_file(to, from, n, (uint64_t)at);
-		if (r < 0)
-			return errno == EAGAIN ? -ETIMEDOUT : -errno;
-		if (r == 0)
-			return -ENODATA;
-		n -= (size_t)r;
-	}
-	return 0;
-}
-
 static void put_header(uint8_t to[static WIRE_HEADER_SIZE], const struct job *j, enum wire_status status,
 		       size_t size)
 {
@@ -184,7 +125,7 @@ static int send_small(struct connection *c, const struct job *j, enum wire_statu
 		return -ENOMEM;
 	put_header(frame, j, status, payload->size);
 	memcpy(frame + WIRE_HEADER_SIZE, payload->data, payload->size);
-	return send_all(c->fd, frame, WIRE_HEADER_SIZE + payload->size, false);
+	return guest_stream_send(&c->stream, frame, WIRE_HEADER_SIZE + payload->size, false);
 }
 
 static int send_failure(struct connection *c, const struct job *j, enum wire_status status, uint32_t number,
@@ -216,11 +157,11 @@ static int send_opened(struct connection *c, const struct job *j)
 	put_header(head, j, WIRE_OK, 8 + i->manifest.size + DESCRIPTOR_SIZE);
 	put_le32(head + WIRE_HEADER_SIZE, j->number);
 	put_le32(head + WIRE_HEADER_SIZE + 4, (uint32_t)i->manifest.size);
-	r = send_all(c->fd, head, sizeof(head), true);
+	r = guest_stream_send(&c->stream, head, sizeof(head), true);
 	if (r == 0)
-		r = send_all(c->fd, i->manifest.data, i->manifest.size, true);
+		r = guest_stream_send(&c->stream, i->manifest.data, i->manifest.size, true);
 	if (r == 0)
-		r = send_all(c->fd, i->descriptor_raw, DESCRIPTOR_SIZE, false);
+		r = guest_stream_send(&c->stream, i->descriptor_raw, DESCRIPTOR_SIZE, false);
 	return r;
 }
 
@@ -230,8 +171,10 @@ static int send_index(struct connection *c, const struct job *j)
 	int r;
 
 	put_header(head, j, WIRE_OK, j->index.length);
-	r = send_all(c->fd, head, sizeof(head), true);
-	return r < 0 ? r : send_file(c->fd, j->handle->image->index_fd, j->index.length, j->index.offset);
+	r = guest_stream_send(&c->stream, head, sizeof(head), true);
+	return r < 0 ? r
+		     : guest_stream_send_file(&c->stream, j->handle->image->index_fd, j->index.length,
+					      j->index.offset);
 }
 
 static int send_busy(struct connection *c, const struct job *j)
@@ -261,9 +204,9 @@ static int send_chunk(struct connection *c, struct job *j)
 		return send_failure(c, j, WIRE_INTERNAL, j->number, "the chunk cache fails");
 	put_header(head, j, WIRE_OK, 4 + (size_t)size);
 	put_le32(head + WIRE_HEADER_SIZE, j->number);
-	r = send_all(c->fd, head, sizeof(head), true);
+	r = guest_stream_send(&c->stream, head, sizeof(head), true);
 	if (r == 0)
-		r = send_file(c->fd, fd, size, 0);
+		r = guest_stream_send_file(&c->stream, fd, size, 0);
 	(void)atomic_fetch_add_explicit(&c->serving->chunks, 1, memory_order_relaxed);
 	(void)atomic_fetch_add_explicit(&c->serving->bytes, size, memory_order_relaxed);
 	return r;
@@ -378,6 +321,6 @@ void *answer_thread(void *arg)
 	c->closing = true;
 	(void)pthread_cond_signal(&c->room);
 	(void)pthread_mutex_unlock(&c->lock);
-	(void)shutdown(c->fd, SHUT_RDWR);
+	(void)shutdown(c->stream.fd, SHUT_RDWR);
 	return NULL;
 }

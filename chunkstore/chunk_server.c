@@ -3,13 +3,15 @@
  * have ended. */
 #include "chunkstore/chunk_server.h"
 #include "chunkstore/connection.h"
+#include "chunkstore/peer.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 #include "proto/wire/address.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/vm_sockets.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,11 +24,13 @@
 #define MAX_LISTENERS 8u
 #define BACKLOG 256 /* a full one looks like a reset to a vsock guest */
 #define REAP_MS 1000
-#define ANYBODY "unix"
+#define STRANGERS                                                                                            \
+	4u /* part of all connections that may be agreeing upon TLS: who they are is not known yet */
 
 struct listener {
 	int fd, lock_file; /* lock_file: unix only, else -1 */
-	char path[108];	   /* unix only, else "" */
+	bool tls;
+	char path[108]; /* unix only, else "" */
 };
 
 struct chunk_server {
@@ -34,7 +38,8 @@ struct chunk_server {
 	char **registries; /* owned; what serving.config points at */
 	struct listener listeners[MAX_LISTENERS];
 	size_t n_listeners;
-	int wake; /* an eventfd: stop, or look again */
+	struct tls_endpoint *tls; /* NULL: no listener speaks it */
+	int wake;		  /* an eventfd: stop, or look again */
 	bool has_thread;
 	pthread_t thread;
 	pthread_mutex_t lock; /* guards what follows */
@@ -52,6 +57,7 @@ static void set_defaults(struct chunk_server_config *c)
 	c->max_chunks = c->max_chunks ? c->max_chunks : 4096;
 	c->max_fetch_bytes = c->max_fetch_bytes ? c->max_fetch_bytes : 32u << 20;
 	c->stall_ms = c->stall_ms ? c->stall_ms : WIRE_STALL_SECONDS * 1000;
+	c->handshake_ms = c->handshake_ms ? c->handshake_ms : 10000;
 }
 
 static int copy_registries(struct chunk_server *s, const struct chunk_server_config *config)
@@ -111,11 +117,41 @@ static int prepare_unix(struct listener *l, const struct address *a, struct err 
 	return fchmod(l->fd, 0600) < 0 ? err_errno(e, -errno, "%s", l->path) : 0;
 }
 
-static int listen_on(struct chunk_server *s, const char *text, struct err *e)
+/* A restart does not wait for the last connections, and a guest that went without a word is noticed. */
+static int prepare_tcp(struct chunk_server *s, struct listener *l, const struct chunk_server_config *config,
+		       struct err *e)
+{
+	const struct tls_options options = {.certificate = config->tls_certificate,
+					    .key = config->tls_key,
+					    .pins = config->tls_guests,
+					    .n_pins = config->n_tls_guests};
+	static const struct {
+		int level, name, value;
+	} settings[] = {
+		{SOL_SOCKET, SO_REUSEADDR, 1},	 {SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 60}, {IPPROTO_TCP, TCP_KEEPINTVL, 15},
+		{IPPROTO_TCP, TCP_KEEPCNT, 4},	 {IPPROTO_TCP, TCP_NODELAY, 1},
+	};
+	char pin[DIGEST_TEXT_SIZE];
+	int r = s->tls ? 0 : tls_host_new(&s->tls, &options, e);
+
+	if (r < 0)
+		return r;
+	l->tls = true;
+	for (size_t i = 0; i < sizeof(settings) / sizeof(settings[0]); i++)
+		if (setsockopt(l->fd, settings[i].level, settings[i].name, &settings[i].value, sizeof(int)) <
+		    0)
+			return err_errno(e, -errno, "setsockopt");
+	log_info("tls key=%s", digest_text(tls_endpoint_pin(s->tls), pin));
+	return 0;
+}
+
+static int listen_on(struct chunk_server *s, const char *text, const struct chunk_server_config *config,
+		     struct err *e)
 {
 	struct listener *l = &s->listeners[s->n_listeners];
 	struct address a;
-	int r = address_parse(&a, text, e);
+	int r = address_parse_listen(&a, text, e);
 
 	if (r < 0)
 		return r;
@@ -124,11 +160,12 @@ static int listen_on(struct chunk_server *s, const char *text, struct err *e)
 	l->fd = socket(a.sa.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0)
 		return err_errno(e, -errno, "%s", text);
-	if (a.sa.sa_family == AF_UNIX) {
+	if (a.sa.sa_family == AF_UNIX)
 		r = prepare_unix(l, &a, e);
-		if (r < 0)
-			return r;
-	}
+	else if (a.tls)
+		r = prepare_tcp(s, l, config, e);
+	if (r < 0)
+		return r;
 	if (bind(l->fd, &a.sa, a.size) < 0 || listen(l->fd, BACKLOG) < 0)
 		return err_errno(e, -errno, "%s", text);
 	if (l->path[0] && chmod(l->path, s->serving.config.unix_mode) < 0)
@@ -154,31 +191,32 @@ static void reap(struct chunk_server *s)
 	}
 }
 
-/* Under the lock: has a machine as many connections as it may? Who comes by the unix socket may be anybody.
- */
-static bool peer_is_full(const struct chunk_server *s, const char *peer)
+/* Under the lock: has a machine as many connections as it may, or are there too many strangers? */
+static bool is_full(const struct chunk_server *s, const struct peer *peer, bool tls)
 {
-	unsigned n = 0;
+	const struct chunk_server_config *config = &s->serving.config;
+	unsigned n = 0, strangers = 0;
 
-	if (strcmp(peer, ANYBODY) == 0)
-		return false;
-	for (const struct connection *c = s->connections; c; c = c->next)
-		n += strcmp(c->peer, peer) == 0;
-	return n >= s->serving.config.max_connections_per_peer;
+	for (const struct connection *c = s->connections; c; c = c->next) {
+		n += peer->machine[0] && strcmp(c->peer.machine, peer->machine) == 0;
+		strangers += !atomic_load(&c->met);
+	}
+	return s->n_connections >= config->max_connections || n >= config->max_connections_per_peer ||
+	       (tls && strangers >= (config->max_connections + STRANGERS - 1) / STRANGERS);
 }
 
-int chunk_server_adopt(struct chunk_server *s, int fd, const char *peer)
+static int adopt(struct chunk_server *s, int fd, const struct peer *peer, const struct tls_endpoint *tls)
 {
 	struct connection *c = NULL;
 	int r = 0;
 
 	(void)pthread_mutex_lock(&s->lock);
 	reap(s);
-	if (s->stopping || s->n_connections >= s->serving.config.max_connections || peer_is_full(s, peer)) {
+	if (s->stopping || is_full(s, peer, tls != NULL)) {
 		(void)close(fd);
 		r = -EBUSY;
 	} else {
-		r = connection_start(&c, &s->serving, fd, peer);
+		r = connection_start(&c, &s->serving, fd, peer, tls);
 	}
 	if (r == 0) {
 		c->next = s->connections;
@@ -190,24 +228,36 @@ int chunk_server_adopt(struct chunk_server *s, int fd, const char *peer)
 	return r;
 }
 
-static void name_peer(char name[static CHUNK_SERVER_PEER_SIZE], const struct sockaddr_storage *peer)
+int chunk_server_adopt(struct chunk_server *s, int fd, const char *name)
 {
-	struct sockaddr_vm vm;
+	struct peer peer;
 
-	memcpy(&vm, peer, sizeof(vm));
-	if (peer->ss_family == AF_VSOCK)
-		(void)snprintf(name, CHUNK_SERVER_PEER_SIZE, "vsock:%u", vm.svm_cid);
-	else
-		(void)snprintf(name, CHUNK_SERVER_PEER_SIZE, ANYBODY);
+	peer_set(&peer, name);
+	return adopt(s, fd, &peer, NULL);
+}
+
+static void take(struct chunk_server *s, int fd, const struct sockaddr_storage *from, bool tls)
+{
+	struct peer peer;
+	struct err e = {""};
+
+	if (peer_identify(&peer, fd, from, &e) < 0) {
+		(void)close(fd);
+		(void)atomic_fetch_add(&s->serving.refused, 1);
+		if (serving_may_log(&s->serving))
+			log_warn("connection refused peer=%s: %s", peer.name, e.text);
+		return;
+	}
+	if (adopt(s, fd, &peer, tls ? s->tls : NULL) == -EBUSY && serving_may_log(&s->serving))
+		log_warn("connection refused peer=%s: there are too many", peer.name);
 }
 
 static void accept_all(struct chunk_server *s, const struct listener *l)
 {
 	for (;;) {
-		struct sockaddr_storage peer = {0};
-		socklen_t size = sizeof(peer);
-		int fd = accept4(l->fd, (struct sockaddr *)&peer, &size, SOCK_CLOEXEC);
-		char name[CHUNK_SERVER_PEER_SIZE];
+		struct sockaddr_storage from = {0};
+		socklen_t size = sizeof(from);
+		int fd = accept4(l->fd, (struct sockaddr *)&from, &size, SOCK_CLOEXEC);
 
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
@@ -218,8 +268,7 @@ static void accept_all(struct chunk_server *s, const struct listener *l)
 			}
 			return;
 		}
-		name_peer(name, &peer);
-		(void)chunk_server_adopt(s, fd, name);
+		take(s, fd, &from, l->tls);
 	}
 }
 
@@ -259,7 +308,7 @@ static int start(struct chunk_server *s, const struct chunk_server_config *confi
 	if (s->wake < 0)
 		return err_errno(e, -errno, "eventfd");
 	for (size_t i = 0; i < config->n_listen; i++) {
-		r = listen_on(s, config->listen[i], e);
+		r = listen_on(s, config->listen[i], config, e);
 		if (r < 0)
 			return r;
 	}
@@ -282,6 +331,8 @@ int chunk_server_start(struct chunk_server **out, const struct chunk_server_conf
 	s->serving.store = store;
 	s->serving.config = *config;
 	s->serving.config.listen = NULL;
+	s->serving.config.tls_guests = NULL;
+	s->serving.config.tls_certificate = s->serving.config.tls_key = NULL;
 	set_defaults(&s->serving.config);
 	r = start(s, config, e);
 	if (r < 0) {
@@ -323,6 +374,7 @@ void chunk_server_stop(struct chunk_server *s)
 	}
 	for (size_t i = 0; i < s->n_listeners; i++)
 		listener_close(&s->listeners[i]);
+	tls_endpoint_free(s->tls);
 	if (s->wake >= 0)
 		(void)close(s->wake);
 	for (size_t i = 0; i < s->serving.config.n_registries; i++)

@@ -6,30 +6,27 @@
 #include "proto/base/log.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define THREAD_STACK (512u << 10)
 #define MAX_LINES 10u /* a second, of all guests together */
 
-bool connection_may_log(struct connection *c)
+bool serving_may_log(struct serving *s)
 {
 	long long second = now_ms() / 1000;
 
-	if (atomic_exchange(&c->serving->log_second, second) != second)
-		atomic_store(&c->serving->log_lines, 0);
-	return atomic_fetch_add(&c->serving->log_lines, 1) < MAX_LINES;
+	if (atomic_exchange(&s->log_second, second) != second)
+		atomic_store(&s->log_lines, 0);
+	return atomic_fetch_add(&s->log_lines, 1) < MAX_LINES;
 }
 
 void connection_complain(struct connection *c, const char *words)
 {
 	(void)atomic_fetch_add(&c->serving->broken, 1);
-	if (connection_may_log(c))
-		log_warn("connection ended peer=%s: %s", c->peer, words);
+	if (serving_may_log(c->serving))
+		log_warn("connection ended peer=%s: %s", c->peer.name, words);
 }
 
 static bool is_closing(struct connection *c)
@@ -73,19 +70,36 @@ static void abandon_fetches(struct connection *c)
 	}
 }
 
+/* Who is it? With TLS that is agreed upon first; the writer has nothing to send yet. */
+static int meet(struct connection *c, struct err *e)
+{
+	int r = 0;
+
+	if (c->stream.tls) {
+		r = guest_stream_handshake(&c->stream, c->serving->config.handshake_ms, e);
+		if (r < 0)
+			return r;
+		peer_add_key(&c->peer, tls_peer(c->stream.tls));
+	}
+	atomic_store(&c->met, true);
+	if (serving_may_log(c->serving))
+		log_info("guest connected peer=%s", c->peer.name);
+	return 0;
+}
+
 static void *read_thread(void *arg)
 {
 	struct connection *c = arg;
 	struct wire_header h;
 	const uint8_t *payload;
 	struct err e = {""};
-	int r;
+	int r = meet(c, &e);
 
-	do {
+	while (r == 0) {
 		r = frame_reader_next(&c->reader, &h, &payload, &e);
 		if (r == 0)
 			r = take_request(c, &h, payload, &e);
-	} while (r == 0);
+	}
 	if (r < 0 && r != -ECONNRESET && !is_closing(c))
 		connection_complain(c, e.text[0] ? e.text : "out of memory");
 	connection_shutdown(c);
@@ -102,7 +116,7 @@ void connection_shutdown(struct connection *c)
 	(void)pthread_cond_signal(&c->work);
 	(void)pthread_cond_signal(&c->room);
 	(void)pthread_mutex_unlock(&c->lock);
-	(void)shutdown(c->fd, SHUT_RDWR);
+	(void)shutdown(c->stream.fd, SHUT_RDWR);
 }
 
 static void connection_free(struct connection *c)
@@ -119,7 +133,7 @@ static void connection_free(struct connection *c)
 	}
 	for (uint32_t i = 0; i < c->n_handles; i++)
 		handle_release(&c->handles[i]);
-	(void)close(c->fd);
+	guest_stream_close(&c->stream);
 	(void)pthread_mutex_destroy(&c->lock);
 	(void)pthread_cond_destroy(&c->work);
 	(void)pthread_cond_destroy(&c->room);
@@ -151,10 +165,9 @@ static int start_threads(struct connection *c)
 	return -r;
 }
 
-int connection_start(struct connection **out, struct serving *serving, int fd, const char *peer)
+int connection_start(struct connection **out, struct serving *serving, int fd, const struct peer *peer,
+		     const struct tls_endpoint *tls)
 {
-	unsigned ms = serving->config.stall_ms;
-	struct timeval stall = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	struct connection *c = calloc(1, sizeof(*c));
 	int r;
 
@@ -162,15 +175,17 @@ int connection_start(struct connection **out, struct serving *serving, int fd, c
 		(void)close(fd);
 		return -ENOMEM;
 	}
+	r = guest_stream_open(&c->stream, fd, tls, serving->config.stall_ms);
+	if (r < 0) {
+		free(c);
+		return r;
+	}
 	c->serving = serving;
-	c->fd = fd;
-	c->reader.fd = fd;
-	c->reader.stall_ms = ms;
+	c->reader.stream = &c->stream;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_cond_init(&c->work, NULL);
 	(void)pthread_cond_init(&c->room, NULL);
-	(void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &stall, sizeof(stall));
-	(void)snprintf(c->peer, sizeof(c->peer), "%s", peer);
+	c->peer = *peer;
 	r = start_threads(c);
 	if (r < 0) {
 		connection_free(c);

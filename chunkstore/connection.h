@@ -12,7 +12,9 @@
 
 #include "chunkstore/chunk_server.h"
 #include "chunkstore/frame_reader.h"
+#include "chunkstore/guest_stream.h"
 #include "chunkstore/origin.h"
+#include "chunkstore/peer.h"
 #include "proto/wire/wire.h"
 
 #include <pthread.h>
@@ -68,10 +70,11 @@ struct jobs {
 
 struct connection {
 	struct serving *serving;
-	int fd;
-	char peer[CHUNK_SERVER_PEER_SIZE]; /* for the log, and to count connections of one machine */
+	struct guest_stream stream;
+	struct peer peer; /* its name is whole once the reader thread has begun to read */
 	struct frame_reader reader;
 	pthread_t reader_thread, writer_thread;
+	atomic_bool met;      /* it is no stranger any more: TLS is agreed upon, or not spoken */
 	atomic_bool finished; /* set last by the reader thread; the server joins it then */
 	struct connection *next;
 
@@ -91,9 +94,12 @@ struct connection {
 };
 
 /* connection.c */
-int connection_start(struct connection **out, struct serving *serving, int fd, const char *peer);
+/* In TLS when `tls` is not NULL, which is borrowed, as `serving` is. `fd` is owned from now on, also when it
+ * fails: -ENOMEM, -EAGAIN. */
+int connection_start(struct connection **out, struct serving *serving, int fd, const struct peer *peer,
+		     const struct tls_endpoint *tls);
 /* Whether a line that a guest causes may be written: all guests together have a few in a second. */
-bool connection_may_log(struct connection *c);
+bool serving_may_log(struct serving *s);
 /* The connection ends by the guest's fault: count it and say so. */
 void connection_complain(struct connection *c, const char *words);
 void connection_shutdown(struct connection *c); /* both threads end soon */
@@ -112,8 +118,6 @@ void job_wait(struct connection *c, struct job *j);
 /* As much of what waits as may be fetched now. Takes the lock. */
 void fetch_waiting(struct connection *c);
 void job_free(struct job *j);
-/* Send all n bytes. 0 or a negative errno; -ETIMEDOUT when the guest does not read. */
-int send_all(int fd, const void *p, size_t n, bool more);
 
 static inline void jobs_add(struct jobs *q, struct job *j)
 {

@@ -3,9 +3,8 @@
 #include "chunkstore/frame_reader.h"
 
 #include <errno.h>
-#include <poll.h>
+#include <stdbool.h>
 #include <string.h>
-#include <sys/socket.h>
 
 /* Read what there is, until `need` bytes are in the buffer. */
 static int fill(struct frame_reader *r, size_t need, struct err *e)
@@ -16,23 +15,18 @@ static int fill(struct frame_reader *r, size_t need, struct err *e)
 		r->at = 0;
 	}
 	while (r->end - r->at < need) {
-		struct pollfd p = {.fd = r->fd, .events = POLLIN};
-		int ready = poll(&p, 1, r->end > r->at ? (int)r->stall_ms : -1);
-		ssize_t n;
+		bool begun = r->end > r->at;
+		size_t n = 0;
+		int x = guest_stream_receive(r->stream, r->buffer + r->end, sizeof(r->buffer) - r->end,
+					     begun ? (int)r->stream->stall_ms : -1, &n);
 
-		if (ready < 0 && errno == EINTR)
-			continue;
-		if (ready == 0)
-			return err_set(e, -ETIMEDOUT, "stalled within a frame");
-		n = ready < 0 ? -1
-			      : recv(r->fd, r->buffer + r->end, sizeof(r->buffer) - r->end, MSG_DONTWAIT);
-		if (n < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (n < 0)
-			return err_errno(e, -errno, "receive");
-		if (n == 0)
-			return r->end > r->at ? err_set(e, -EPROTO, "closed within a frame") : FRAME_END;
-		r->end += (size_t)n;
+		if (x == -ETIMEDOUT)
+			return err_set(e, x, "stalled within a frame");
+		if (x == -ECONNRESET)
+			return begun ? err_set(e, -EPROTO, "closed within a frame") : FRAME_END;
+		if (x < 0)
+			return err_errno(e, x, "receive");
+		r->end += n;
 	}
 	return 0;
 }

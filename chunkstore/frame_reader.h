@@ -4,6 +4,7 @@
 #ifndef COCOON_CHUNKSTORE_FRAME_READER_H
 #define COCOON_CHUNKSTORE_FRAME_READER_H
 
+#include "chunkstore/guest_stream.h"
 #include "proto/base/err.h"
 #include "proto/wire/wire.h"
 
@@ -13,9 +14,8 @@
 #define MAX_REQUEST_PAYLOAD (4 + WIRE_MAX_REFERENCE) /* of OPEN, the longest */
 
 struct frame_reader {
-	int fd; /* borrowed; a connected stream */
-	unsigned stall_ms;
-	size_t at, end; /* unread bytes of `buffer` */
+	struct guest_stream *stream; /* borrowed */
+	size_t at, end;		     /* unread bytes of `buffer` */
 	uint8_t buffer[8 * (WIRE_HEADER_SIZE + MAX_REQUEST_PAYLOAD)];
 };
 

@@ -3,6 +3,7 @@
  * that the guest has taken over may put anything there: what is made here is made with the rights of the
  * socket's owner, who has to connect to it, and never by following a link. */
 #include "chunkstore/hybrid_sockets.h"
+#include "chunkstore/peer.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
@@ -173,7 +174,7 @@ static void look(struct hybrid_sockets *h)
 
 static void accept_all(struct hybrid_sockets *h, const struct machine *m)
 {
-	char peer[CHUNK_SERVER_PEER_SIZE];
+	char peer[PEER_SIZE];
 	int fd;
 
 	(void)snprintf(peer, sizeof(peer), "hybrid:%s", m->path);

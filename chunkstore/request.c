@@ -103,7 +103,7 @@ static int take_hello(struct connection *c, const struct wire_header *h, const u
 
 		wire_header_encode(&answer, frame);
 		memset(frame + WIRE_HEADER_SIZE, 0, 4);
-		(void)send_all(c->fd, frame, sizeof(frame), false);
+		(void)guest_stream_send(&c->stream, frame, sizeof(frame), false);
 	}
 	if (r < 0)
 		return r;
@@ -192,8 +192,8 @@ static void log_opened(struct connection *c, const struct handle *h, const char 
 {
 	char manifest[DIGEST_TEXT_SIZE];
 
-	if (connection_may_log(c))
-		log_info("image opened peer=%s image=%s manifest=%s", c->peer, reference,
+	if (serving_may_log(c->serving))
+		log_info("image opened peer=%s image=%s manifest=%s", c->peer.name, reference,
 			 digest_text(&h->image->digest, manifest));
 }
 

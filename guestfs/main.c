@@ -29,6 +29,7 @@
 
 struct guestfs {
 	struct keeper *keeper;
+	struct tls_endpoint *tls; /* NULL: the host is spoken to without */
 	struct image *image;
 	struct front *front;
 	int signals;
@@ -50,12 +51,13 @@ static int block_signals(struct err *e)
 	return fd < 0 ? err_errno(e, -errno, "signalfd") : fd;
 }
 
-static int open_image(struct image **out, struct options *o, struct keeper *keeper, struct err *e)
+static int open_image(struct guestfs *g, struct options *o, struct err *e)
 {
 	struct source_wire_options source_options = {.address = o->host,
 						     .reference = &o->image,
 						     .dial = keeper_connect,
-						     .dial_arg = keeper,
+						     .dial_arg = g->keeper,
+						     .tls = g->tls,
 						     .timeout_ms = o->timeout_ms,
 						     .wait_ms = o->wait_ms};
 	struct image_options options = {
@@ -72,7 +74,7 @@ static int open_image(struct image **out, struct options *o, struct keeper *keep
 
 	if (r < 0)
 		return r;
-	r = image_open(out, source, &options, e);
+	r = image_open(&g->image, source, &options, e);
 	key_specs_wipe(&o->keys);
 	if (r < 0)
 		source->ops->close(source);
@@ -189,7 +191,7 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 	int r = early_end_start(&early, g->signals, background, &e);
 
 	if (r == 0)
-		r = open_image(&g->image, o, g->keeper, &e);
+		r = open_image(g, o, &e);
 
 	if (r == 0)
 		r = prefetch_startup(g->image, &e);
@@ -220,6 +222,8 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 static int become(struct guestfs *g, struct options *o, struct background *background, struct err *e)
 {
 	struct address host;
+	struct tls_options tls = {
+		.certificate = o->tls_identity, .key = o->tls_identity, .pins = &host.pin, .n_pins = 1};
 	int r = process_hide_memory(); /* locks on memory do not survive a fork */
 
 	if (r < 0)
@@ -228,12 +232,14 @@ static int become(struct guestfs *g, struct options *o, struct background *backg
 	g->signals = block_signals(e);
 	if (g->signals < 0)
 		return g->signals;
-	r = address_parse(&host, o->host, e);
+	r = address_parse_host(&host, o->host, e);
 	if (r == 0)
 		r = kernel_options_check(&(struct kernel_use){.front = o->front.kind, .host = &host},
 					 kernel_ask, e);
 	if (r == 0)
 		r = keeper_start(&g->keeper, &(struct keeper_options){&host, o->target, &o->front}, e);
+	if (r == 0 && host.tls)
+		r = tls_guest_new(&g->tls, &tls, e);
 	if (r < 0)
 		return r;
 	key_specs_load(&o->keys);
@@ -276,6 +282,7 @@ int main(int argc, char **argv)
 	} else {
 		r = run(&g, &o, &background);
 	}
+	tls_endpoint_free(g.tls);
 	keeper_stop(g.keeper);
 	options_deinit(&o);
 	return r;

@@ -34,7 +34,10 @@ static const char help[] =
 	"                      is used:\n"
 	"                        file:PATH       an image key file (cocoon keygen image)\n"
 	"                        recipient:PATH  a private key in PEM that the image was sealed for\n"
-	"  --host ADDRESS      unix:PATH or vsock:CID:PORT of the host (" WIRE_DEFAULT_ADDRESS ")\n"
+	"  --host ADDRESS      unix:PATH or vsock:CID:PORT of the host (" WIRE_DEFAULT_ADDRESS "), or\n"
+	"                      tls:IP:PORT:sha256:PIN over a network, PIN being the digest of the host's "
+	"key\n"
+	"  --tls-identity FILE certificate and private key (PEM) that a host with tls: knows this guest by\n"
 	"  --digest DIGEST     refuse any image but the one whose manifest or descriptor has this digest\n"
 	"                      (sha256:...); a digest in IMAGE does the same for the manifest\n"
 	"  --policy FILE       refuse any image that this file does not list (JSON, see cocoon-guestfs(8))\n"
@@ -122,6 +125,10 @@ static int set_value(struct options *o, const char *name, const char *value, str
 		return key_specs_add(&o->keys, value, e);
 	if (strcmp(name, "host") == 0) {
 		o->host = value;
+		return 0;
+	}
+	if (strcmp(name, "tls-identity") == 0) {
+		o->tls_identity = value;
 		return 0;
 	}
 	if (strcmp(name, "digest") == 0) {
@@ -236,16 +243,18 @@ static int make_host_absolute(struct options *o, struct err *e)
 
 static int parse_image(struct options *o, const char *image, const char *directory, struct err *e)
 {
-	struct address unused;
+	struct address host;
 	struct stat st;
 	int r = reference_parse(&o->image, image, e);
 
 	if (r == 0)
 		r = make_host_absolute(o, e);
 	if (r == 0)
-		r = address_parse(&unused, o->host, e);
+		r = address_parse_host(&host, o->host, e);
 	if (r < 0)
 		return r;
+	if (o->tls_identity && !host.tls)
+		return err_set(e, -EINVAL, "--tls-identity is for a host with tls:, not for %s", o->host);
 	if (o->keys.n == 0)
 		return err_set(e, -EINVAL, "no --key was given: file:PATH or recipient:PATH");
 	r = check_identity(o, e);
@@ -284,6 +293,7 @@ static int parse_command(struct options *o, int argc, char **argv, struct err *e
 	static const struct option names[] = {
 		{"key", required_argument, NULL, 'v'},
 		{"host", required_argument, NULL, 'v'},
+		{"tls-identity", required_argument, NULL, 'v'},
 		{"digest", required_argument, NULL, 'v'},
 		{"policy", required_argument, NULL, 'v'},
 		{"front", required_argument, NULL, 'v'},

@@ -22,6 +22,7 @@ struct options {
 	struct key_specs keys;
 	const char *host;
 	char *host_owned; /* NULL, or where `host` is */
+	const char *tls_identity;
 	struct front_options front;
 	bool has_digest;
 	struct digest digest; /* of the manifest or of the descriptor */

@@ -403,7 +403,10 @@ int source_wire_new(struct source **out, const struct source_wire_options *optio
 	wire_session_init(&s->session);
 	failed_chunks_init(&s->failed);
 	failed_chunks_init(&s->failed_index);
-	r = address_parse(&s->session.address, options->address, e);
+	s->session.tls = options->tls;
+	r = address_parse_host(&s->session.address, options->address, e);
+	if (r == 0 && s->session.address.tls != (options->tls != NULL))
+		r = err_set(e, -EINVAL, "TLS and the address do not fit together");
 	if (r == 0 && options->reference->layout)
 		r = err_set(e, -EINVAL, "a host is asked for images of a registry, not for oci:DIR");
 	if (r < 0) {

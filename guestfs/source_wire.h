@@ -6,6 +6,7 @@
 #ifndef COCOON_GUESTFS_SOURCE_WIRE_H
 #define COCOON_GUESTFS_SOURCE_WIRE_H
 
+#include "crypto/tls.h"
 #include "guestfs/source.h"
 #include "proto/base/err.h"
 #include "proto/oci/reference.h"
@@ -13,12 +14,14 @@
 #define SOURCE_WIRE_TIMEOUT_MS 30000
 
 struct source_wire_options {
-	const char *address;		   /* unix:PATH or vsock:CID:PORT */
+	const char *address;		   /* what address_parse_host() takes */
 	const struct reference *reference; /* of a registry: copied */
 	/* Makes each connection, as wire_dial() does, for a process that may not; NULL: this one may. One
 	 * thread at a time. */
 	int (*dial)(void *arg, struct err *e);
 	void *dial_arg;
+	/* With the pin of a tls: address, which needs it; borrowed, and lives longer. */
+	const struct tls_endpoint *tls;
 	unsigned int timeout_ms; /* for one request with all its retries; 0 means SOURCE_WIRE_TIMEOUT_MS */
 	unsigned int wait_ms;	 /* open() waits so long for a host that is not there */
 };

@@ -3,10 +3,11 @@
  * into a buffer of its own and hands that over: the thread that asked does the work on it, so that opening
  * chunks uses all processors. */
 #include "guestfs/wire_connection_internal.h"
-#include "guestfs/wire_stream.h"
 #include "proto/base/cleanup.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,7 @@ void wire_break_locked(struct wire_connection *c, int code, uint64_t culprit, co
 		c->why = *why;
 	else /* the caller wants no words, others may */
 		(void)err_errno(&c->why, code, "the host's connection");
-	(void)shutdown(c->fd, SHUT_RDWR);
+	(void)shutdown(c->stream.fd, SHUT_RDWR);
 	LIST_FOREACH(q, &c->requests, entry)
 	pthread_cond_signal(&q->arrived);
 	pthread_cond_broadcast(&c->room);
@@ -57,7 +58,7 @@ int wire_send_frame(struct wire_connection *c, enum wire_type type, uint64_t id,
 	if (buf_failed(&frame))
 		return -ENOMEM;
 	pthread_mutex_lock(&c->send_lock);
-	r = stream_send(c->fd, frame.data, frame.size, deadline);
+	r = stream_send(&c->stream, frame.data, frame.size, deadline);
 	pthread_mutex_unlock(&c->send_lock);
 	return r;
 }
@@ -178,11 +179,11 @@ static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *
 	struct deadline deadline;
 	struct frame *f;
 	size_t got = 0;
-	int r = stream_receive_some(c->fd, raw, sizeof(raw), &got, NULL);
+	int r = stream_receive_some(&c->stream, raw, sizeof(raw), &got, NULL);
 
 	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
 	if (r == 0)
-		r = stream_receive(c->fd, raw + got, sizeof(raw) - got, &deadline);
+		r = stream_receive(&c->stream, raw + got, sizeof(raw) - got, &deadline);
 	if (r < 0)
 		return err_errno(e, r, "the host's connection");
 	r = wire_header_decode(&h, raw, false, e);
@@ -196,7 +197,7 @@ static int read_frame(struct wire_connection *c, uint64_t *culprit, struct err *
 		return err_set(e, -ENOMEM, "out of memory");
 	f->status = h.status;
 	deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
-	r = stream_receive(c->fd, f->payload, h.size, &deadline);
+	r = stream_receive(&c->stream, f->payload, h.size, &deadline);
 	if (r < 0) {
 		wire_frame_free(c, f);
 		return err_errno(e, r, "the host's connection, inside an answer");
@@ -212,7 +213,7 @@ static int read_welcome(struct wire_connection *c, struct err *e)
 	uint8_t raw[WIRE_HEADER_SIZE], payload[4 + WIRE_MAX_WORDS];
 	struct wire_header h;
 	uint32_t max_open;
-	int r = stream_receive(c->fd, raw, sizeof(raw), &deadline);
+	int r = stream_receive(&c->stream, raw, sizeof(raw), &deadline);
 
 	if (r < 0)
 		return err_errno(e, r, "waiting for the host's hello");
@@ -224,7 +225,7 @@ static int read_welcome(struct wire_connection *c, struct err *e)
 	if (h.status != WIRE_OK)
 		return err_set(e, wire_status_errno(h.status), "the host refuses the connection, status %d",
 			       (int)h.status);
-	r = stream_receive(c->fd, payload, h.size, &deadline);
+	r = stream_receive(&c->stream, payload, h.size, &deadline);
 	if (r < 0)
 		return err_errno(e, r, "waiting for the host's hello");
 	r = wire_welcome_decode(&max_open, payload, h.size, e);
@@ -254,7 +255,7 @@ static void *reader_thread(void *arg)
 
 static void connection_free(struct wire_connection *c)
 {
-	(void)close(c->fd);
+	stream_close(&c->stream);
 	pthread_cond_destroy(&c->drained);
 	pthread_cond_destroy(&c->room);
 	pthread_mutex_destroy(&c->lock);
@@ -262,7 +263,7 @@ static void connection_free(struct wire_connection *c)
 	free(c);
 }
 
-int wire_adopt(struct wire_connection **out, int fd, struct err *e)
+int wire_adopt(struct wire_connection **out, struct stream stream, struct err *e)
 {
 	struct wire_connection *c = calloc(1, sizeof(*c));
 	struct deadline deadline = deadline_after(WIRE_STALL_SECONDS * 1000);
@@ -270,10 +271,10 @@ int wire_adopt(struct wire_connection **out, int fd, struct err *e)
 	int r;
 
 	if (!c) {
-		(void)close(fd);
+		stream_close(&stream);
 		return err_set(e, -ENOMEM, "out of memory");
 	}
-	c->fd = fd;
+	c->stream = stream;
 	c->refs = 1;
 	c->last_id = HELLO_ID;
 	c->max_open = 1; /* until the host says more */
@@ -301,6 +302,8 @@ int wire_dial(const struct address *address, struct err *e)
 
 	if (fd < 0)
 		return err_errno(e, -errno, "socket");
+	if (address->tls) /* a request waits for nothing */
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	/* a unix socket with a full backlog says EAGAIN and has not begun: the caller's back-off */
 	if (connect(fd, &address->sa, address->size) < 0 && errno != EINPROGRESS)
 		return err_errno(e, -errno, "connecting to the host");

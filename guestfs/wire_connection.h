@@ -7,6 +7,7 @@
 #define COCOON_GUESTFS_WIRE_CONNECTION_H
 
 #include "guestfs/deadline.h"
+#include "guestfs/wire_stream.h"
 #include "proto/base/bytes.h"
 #include "proto/base/err.h"
 #include "proto/wire/address.h"
@@ -18,11 +19,11 @@
 
 struct wire_connection;
 
-/* A non-blocking stream to `address`, connected or about to be. The errors of socket(2) and connect(2). */
+/* A non-blocking socket to `address`, connected or about to be. The errors of socket(2) and connect(2). */
 int wire_dial(const struct address *address, struct err *e);
-/* Over such a stream once it is connected, owned from then on: say HELLO, without waiting for its answer.
- * -ENOMEM, the errors of send(2). */
-int wire_adopt(struct wire_connection **out, int fd, struct err *e);
+/* Over a stream that is connected, owned from then on: say HELLO, without waiting for its answer. -ENOMEM,
+ * the errors of sending. */
+int wire_adopt(struct wire_connection **out, struct stream stream, struct err *e);
 
 struct wire_connection *wire_connection_ref(struct wire_connection *c);
 void wire_connection_unref(struct wire_connection *c); /* the last one closes. NULL is fine */

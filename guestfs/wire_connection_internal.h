@@ -5,6 +5,7 @@
 #define COCOON_GUESTFS_WIRE_CONNECTION_INTERNAL_H
 
 #include "guestfs/wire_connection.h"
+#include "guestfs/wire_stream.h"
 
 #include <pthread.h>
 #include <sys/queue.h>
@@ -44,7 +45,7 @@ struct stub {
 };
 
 struct wire_connection {
-	int fd;
+	struct stream stream;
 	pthread_t reader;
 	pthread_mutex_t send_lock; /* one whole frame at a time; never taken with `lock` held */
 	pthread_mutex_t lock;	   /* guards what follows */

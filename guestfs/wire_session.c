@@ -6,7 +6,6 @@
 #include "guestfs/wire_session.h"
 #include "crypto/sha256.h"
 #include "guestfs/wire_stream.h"
-#include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
@@ -347,7 +346,8 @@ static int open_image(struct wire_session *w, struct wire_connection *c, struct 
 }
 
 /* Nobody can break a stream that is not connected yet: a stop is looked for now and then. */
-static int wait_connected(struct wire_session *w, int fd, const struct deadline *deadline)
+static int wait_connected(struct wire_session *w, const struct stream *s, const struct deadline *deadline,
+			  struct err *e)
 {
 	bool stopped = false;
 	int r;
@@ -356,7 +356,7 @@ static int wait_connected(struct wire_session *w, int fd, const struct deadline 
 		unsigned int left = (unsigned int)deadline_left_ms(deadline);
 		struct deadline look = deadline_after(left < STOP_LOOK_MS ? left : STOP_LOOK_MS);
 
-		r = stream_connected(fd, &look);
+		r = stream_connected(s, &look, e);
 		pthread_mutex_lock(&w->lock);
 		stopped = w->stopped;
 		pthread_mutex_unlock(&w->lock);
@@ -370,15 +370,19 @@ static int make_connection(struct wire_session *w, struct buf *manifest, const s
 {
 	struct single s = {.accept = accept_opened, .w = w, .to = manifest};
 	struct wire_connection *c, *unused;
-	cleanup_close int fd = w->dial ? w->dial(w->dial_arg, e) : wire_dial(&w->address, e);
-	int r = fd;
+	struct stream stream;
+	int fd = w->dial ? w->dial(w->dial_arg, e) : wire_dial(&w->address, e);
+	int r = fd < 0 ? fd : stream_open(&stream, fd, w->tls, e);
 
-	if (fd >= 0) {
-		r = wait_connected(w, fd, deadline);
-		r = r < 0 ? err_errno(e, r, "connecting to the host") : wire_adopt(&c, take_fd(&fd), e);
+	if (r == 0) {
+		r = wait_connected(w, &stream, deadline, e);
+		if (r == 0)
+			r = wire_adopt(&c, stream, e);
+		else
+			stream_close(&stream);
 	}
 	if (r < 0) {
-		*failure = r == -ENOMEM ? FINAL : AWAY;
+		*failure = r == -ENOMEM || r == -EKEYREJECTED ? FINAL : AWAY;
 		return r;
 	}
 	unused = c;

@@ -40,6 +40,7 @@ struct wire_session {
 	struct address address;
 	int (*dial)(void *arg, struct err *e); /* NULL: wire_dial() of the address */
 	void *dial_arg;
+	const struct tls_endpoint *tls; /* NULL: plain streams */
 	struct reference reference;
 	unsigned int timeout_ms, wait_ms;
 	atomic_uint_fast64_t reconnects, timeouts; /* counters: no partner */
@@ -66,7 +67,7 @@ struct wire_session {
 	uint8_t descriptor[DESCRIPTOR_SIZE];
 };
 
-/* The caller fills in address, dial, reference, timeout_ms and wait_ms. */
+/* The caller fills in address, dial, tls, reference, timeout_ms and wait_ms. */
 void wire_session_init(struct wire_session *w);
 void wire_session_deinit(struct wire_session *w); /* no call is running */
 /* Calls fail from now on with -ESHUTDOWN, also those that wait. */

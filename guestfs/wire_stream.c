@@ -1,16 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Calls that never block, and poll(2) in between. */
+ * Calls that never block, and poll(2) in between. A plain stream answers in the words of TLS: done, or what
+ * to wait for. */
 #include "guestfs/wire_stream.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
-static int wait_fd(int fd, short events, const struct deadline *deadline)
+int stream_open(struct stream *out, int fd, const struct tls_endpoint *tls, struct err *e)
 {
-	struct pollfd p = {.fd = fd, .events = events};
+	struct stream s = {.fd = fd};
+	int r = tls ? tls_new(&s.tls, tls, fd) : 0;
+
+	if (r < 0) {
+		(void)close(fd);
+		return err_set(e, r, "out of memory");
+	}
+	*out = s;
+	return 0;
+}
+
+void stream_close(struct stream *s)
+{
+	tls_free(s->tls);
+	(void)close(s->fd);
+}
+
+static int wait_for(const struct stream *s, int want, const struct deadline *deadline)
+{
+	struct pollfd p = {.fd = s->fd, .events = want == TLS_WANT_READ ? POLLIN : POLLOUT};
 	int r;
 
+	/* a peer that always has something to say, and never what is wanted, must not outlast the deadline */
+	if (s->tls && deadline && deadline_passed(deadline))
+		return -ETIMEDOUT;
 	do {
 		r = poll(&p, 1, deadline ? deadline_left_ms(deadline) : -1);
 	} while (r < 0 && errno == EINTR);
@@ -19,33 +43,52 @@ static int wait_fd(int fd, short events, const struct deadline *deadline)
 	return r == 0 && deadline_passed(deadline) ? -ETIMEDOUT : 0;
 }
 
-int stream_receive_some(int fd, void *to, size_t n, size_t *got, const struct deadline *deadline)
+static int receive_now(const struct stream *s, void *to, size_t n, size_t *got)
 {
-	for (;;) {
-		ssize_t r = recv(fd, to, n, MSG_DONTWAIT);
-		int w;
+	ssize_t r;
 
-		if (r > 0) {
-			*got = (size_t)r;
-			return 0;
-		}
-		if (r == 0)
-			return -ECONNRESET;
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		w = wait_fd(fd, POLLIN, deadline);
-		if (w < 0)
-			return w;
-	}
+	if (s->tls)
+		return tls_receive(s->tls, to, n, got);
+	r = recv(s->fd, to, n, MSG_DONTWAIT);
+	if (r < 0)
+		return errno == EAGAIN || errno == EINTR ? TLS_WANT_READ : -errno;
+	*got = (size_t)r;
+	return r == 0 ? -ECONNRESET : 0;
 }
 
-int stream_receive(int fd, void *to, size_t n, const struct deadline *deadline)
+static int send_now(const struct stream *s, const uint8_t *p, size_t n, size_t *sent)
+{
+	ssize_t r;
+
+	if (s->tls)
+		return tls_send(s->tls, p, n, sent);
+	r = send(s->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (r < 0)
+		return errno == EAGAIN || errno == EINTR ? TLS_WANT_WRITE : -errno;
+	*sent = (size_t)r;
+	return 0;
+}
+
+int stream_receive_some(const struct stream *s, void *to, size_t n, size_t *got,
+			const struct deadline *deadline)
+{
+	int r;
+
+	while ((r = receive_now(s, to, n, got)) > 0) {
+		r = wait_for(s, r, deadline);
+		if (r < 0)
+			break;
+	}
+	return r;
+}
+
+int stream_receive(const struct stream *s, void *to, size_t n, const struct deadline *deadline)
 {
 	uint8_t *p = to;
 	size_t got;
 
 	for (; n > 0; p += got, n -= got) {
-		int r = stream_receive_some(fd, p, n, &got, deadline);
+		int r = stream_receive_some(s, p, n, &got, deadline);
 
 		if (r < 0)
 			return r;
@@ -53,32 +96,35 @@ int stream_receive(int fd, void *to, size_t n, const struct deadline *deadline)
 	return 0;
 }
 
-int stream_send(int fd, const uint8_t *p, size_t n, const struct deadline *deadline)
+int stream_send(const struct stream *s, const uint8_t *p, size_t n, const struct deadline *deadline)
 {
 	while (n > 0) {
-		ssize_t sent = send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
-		int r;
+		size_t sent = 0;
+		int r = send_now(s, p, n, &sent);
 
-		if (sent >= 0) {
-			p += sent;
-			n -= (size_t)sent;
-			continue;
-		}
-		if (errno != EAGAIN && errno != EINTR)
-			return -errno;
-		r = wait_fd(fd, POLLOUT, deadline);
+		if (r > 0)
+			r = wait_for(s, r, deadline);
 		if (r < 0)
 			return r;
+		p += sent;
+		n -= sent;
 	}
 	return 0;
 }
 
-int stream_connected(int fd, const struct deadline *deadline)
+int stream_connected(const struct stream *s, const struct deadline *deadline, struct err *e)
 {
 	socklen_t size = sizeof(int);
-	int error = 0, r = wait_fd(fd, POLLOUT, deadline);
+	int error = 0, r = wait_for(s, TLS_WANT_WRITE, deadline);
 
-	if (r == 0 && getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
+	if (r == 0 && getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0)
 		r = -error;
-	return r;
+	if (r < 0 || !s->tls)
+		return r < 0 ? err_errno(e, r, "connecting to the host") : 0;
+	while ((r = tls_handshake(s->tls, e)) > 0) {
+		r = wait_for(s, r, deadline);
+		if (r < 0)
+			return err_errno(e, r, "connecting to the host with TLS");
+	}
+	return r < 0 ? err_prefix(e, r, "connecting to the host") : 0;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Includes go one way: proto ← crypto ← chunkstore ← snapshotter, and proto, crypto ← guestfs ← publisher. The host's side sees of
-# crypto/ only what hashes; the publisher sees of guestfs/ only the image reader and of chunkstore/ only the registry client.
+# crypto/ only what hashes, and TLS; the publisher sees of guestfs/ only the image reader and of chunkstore/ only the registry client.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -31,13 +31,13 @@ folder() {
 	done < <(grep -rHE '^#[[:space:]]*include[[:space:]]*"' "$folder" --include='*.[ch]')
 }
 
-hash=(crypto/sha256.h crypto/merkle.h)
+host=(crypto/sha256.h crypto/merkle.h crypto/tls.h)
 
 folder proto/base
 folder proto
 folder crypto 'proto/base/*' 'proto/format/*'
-folder chunkstore 'proto/*' "${hash[@]}"
-folder snapshotter 'chunkstore/*' 'proto/*' "${hash[@]}" 'google/protobuf/*'
+folder chunkstore 'proto/*' "${host[@]}"
+folder snapshotter 'chunkstore/*' 'proto/*' "${host[@]}" 'google/protobuf/*'
 folder guestfs 'proto/*' 'crypto/*'
 folder publisher 'proto/*' 'crypto/*' chunkstore/registry.h chunkstore/docker_config.h \
 	guestfs/image.h guestfs/source.h 'guestfs/source_*.h' guestfs/key_spec.h 'google/protobuf/*'

@@ -344,7 +344,7 @@ Test(connection_life, a_signal_does_not_end_the_wait_for_a_connection)
 	cr_assert_eq(setitimer(ITIMER_REAL, &every, NULL), 0);
 	began = now_ms();
 	deadline = deadline_after(500);
-	r = stream_connected(b.fds[ON_ITS_WAY], &deadline);
+	r = stream_connected(&(struct stream){.fd = b.fds[ON_ITS_WAY]}, &deadline, NULL);
 	cr_assert_eq(setitimer(ITIMER_REAL, &never, NULL), 0);
 	cr_assert_eq(r, -ETIMEDOUT);
 	cr_assert_geq(now_ms() - began, 400);
