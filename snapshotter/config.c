@@ -7,6 +7,7 @@
 #include "proto/base/bytes.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
+#include "proto/wire/address.h"
 
 #include <cyaml/cyaml.h>
 #include <errno.h>
@@ -18,15 +19,24 @@
 #define MAX_FILE (256u << 10)
 #define MAX_TEXT 4096
 #define MAX_ENTRIES 64
+#define MAX_GUESTS 4096
 #define DEFAULT_CACHE (20ull << 30)
 
 /* ---- The file ---- */
+
+struct file_tls {
+	char *address, *certificate, *key;
+	char **guests;
+	unsigned n_guests;
+};
 
 struct file_chunks {
 	char *socket;
 	uint32_t vsock_port;
 	char **hybrid_sockets;
 	unsigned n_hybrid_sockets;
+	struct file_tls *tls;
+	uint32_t max_connections;
 	uint64_t cache_max_bytes;
 };
 
@@ -51,13 +61,24 @@ struct file {
 
 static const cyaml_schema_value_t text_entry = {CYAML_VALUE_STRING(CYAML_FLAG_POINTER, char, 1, MAX_TEXT)};
 
+static const cyaml_schema_field_t tls_fields[] = {
+	OPTIONAL_TEXT("address", struct file_tls, address),
+	OPTIONAL_TEXT("certificate", struct file_tls, certificate),
+	OPTIONAL_TEXT("key", struct file_tls, key),
+	CYAML_FIELD_SEQUENCE_COUNT("guests", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct file_tls,
+				   guests, n_guests, &text_entry, 0, MAX_GUESTS),
+	CYAML_FIELD_END};
+
 static const cyaml_schema_field_t chunks_fields[] = {
 	OPTIONAL_TEXT("socket", struct file_chunks, socket),
 	OPTIONAL_NUMBER("vsock_port", struct file_chunks, vsock_port),
 	CYAML_FIELD_SEQUENCE_COUNT("hybrid_sockets", CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL,
 				   struct file_chunks, hybrid_sockets, n_hybrid_sockets, &text_entry, 0,
 				   MAX_ENTRIES),
-	OPTIONAL_NUMBER("cache_max_bytes", struct file_chunks, cache_max_bytes), CYAML_FIELD_END};
+	OPTIONAL_GROUP("tls", struct file_chunks, tls, tls_fields),
+	OPTIONAL_NUMBER("max_connections", struct file_chunks, max_connections),
+	OPTIONAL_NUMBER("cache_max_bytes", struct file_chunks, cache_max_bytes),
+	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t registry_fields[] = {
 	OPTIONAL_TEXT("ca_file", struct config_registry, ca_file),
@@ -104,8 +125,8 @@ struct words {
 	char what[256], where[128];
 };
 
-__attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void *ctx, const char *format,
-							 va_list args)
+__attribute__((format(printf, 3, 0))) static void note_line(cyaml_log_t level, void *ctx, const char *format,
+							    va_list args)
 {
 	struct words *w = ctx;
 	char line[256];
@@ -121,7 +142,7 @@ __attribute__((format(printf, 3, 0))) static void listen(cyaml_log_t level, void
 
 static cyaml_config_t settings_for(struct words *words)
 {
-	return (cyaml_config_t){.log_fn = listen,
+	return (cyaml_config_t){.log_fn = note_line,
 				.log_ctx = words,
 				.mem_fn = cyaml_mem,
 				.log_level = CYAML_LOG_ERROR,
@@ -185,6 +206,36 @@ static void take_hybrid_sockets(struct config *c, struct file_chunks *f)
 		free(c->hybrid_sockets[--c->n_hybrid_sockets]);
 }
 
+/* Without TLS there is nothing to say of it. Who may connect is always said: whoever may, can have this host
+ * ask registries. */
+static int take_tls(struct config_tls *c, struct file_tls *f, const char *path, struct err *e)
+{
+	bool any = f->n_guests == 1 && strcmp(f->guests[0], "any") == 0;
+	struct address unused;
+
+	if (!f->address || !f->certificate || !f->key || f->n_guests == 0)
+		return err_set(
+			e, -EINVAL,
+			"%s: chunks.tls needs address, certificate, key and guests, which are the pins of "
+			"their keys or [ any ]",
+			path);
+	if (address_parse_listen(&unused, f->address, e) < 0 || !unused.tls)
+		return err_set(e, -EINVAL, "%s: chunks.tls.address %.256s is not tls:ADDRESS:PORT", path,
+			       f->address);
+	c->guests = calloc(f->n_guests, sizeof(*c->guests));
+	if (!c->guests)
+		return err_set(e, -ENOMEM, "out of memory");
+	for (; !any && c->n_guests < f->n_guests; c->n_guests++)
+		if (digest_parse(&c->guests[c->n_guests], f->guests[c->n_guests]) < 0)
+			return err_set(e, -EINVAL,
+				       "%s: chunks.tls.guests: %.128s is not sha256: and 64 hex digits", path,
+				       f->guests[c->n_guests]);
+	take(&c->address, &f->address);
+	take(&c->certificate, &f->certificate);
+	take(&c->key, &f->key);
+	return 0;
+}
+
 static void take_file(struct config *c, struct file *f)
 {
 	take(&c->address, &f->address);
@@ -193,6 +244,7 @@ static void take_file(struct config *c, struct file *f)
 		take(&c->chunk_socket, &f->chunks->socket);
 		c->vsock_port = f->chunks->vsock_port;
 		take_hybrid_sockets(c, f->chunks);
+		c->max_connections = f->chunks->max_connections;
 		if (f->chunks->cache_max_bytes)
 			c->cache_max_bytes = f->chunks->cache_max_bytes;
 	}
@@ -315,8 +367,11 @@ int config_load(struct config *out, const char *path, struct err *e)
 		cyaml_config_t settings = settings_for(&words);
 
 		take_file(&c, f);
+		if (f->chunks && f->chunks->tls)
+			r = take_tls(&c.tls, f->chunks->tls, path, e);
 		(void)cyaml_free(&settings, &file_schema, (cyaml_data_t *)f, 0);
-		r = check(&c, path, e);
+		if (r == 0)
+			r = check(&c, path, e);
 	}
 	if (r < 0) {
 		config_deinit(&c);
@@ -348,6 +403,10 @@ void config_deinit(struct config *c)
 	free(c->registry.ca_file);
 	free(c->registry.docker_config);
 	free_list(c->hybrid_sockets, c->n_hybrid_sockets);
+	free(c->tls.address);
+	free(c->tls.certificate);
+	free(c->tls.key);
+	free(c->tls.guests);
 	free_list(c->registry.plain_http, c->registry.n_plain_http);
 	free_list(c->registry.allowed, c->registry.n_allowed);
 	free(c->local.snapshotter);

@@ -4,6 +4,7 @@
 #ifndef COCOON_SNAPSHOTTER_CONFIG_H
 #define COCOON_SNAPSHOTTER_CONFIG_H
 
+#include "proto/base/digest.h"
 #include "proto/base/err.h"
 
 #include <stdint.h>
@@ -14,6 +15,13 @@ struct config_registry {
 	unsigned n_plain_http;
 	char **allowed; /* what guests may name; none given: any registry */
 	unsigned n_allowed;
+};
+
+/* TLS to guests that have a network between them and this host; `address` is NULL: not at all. */
+struct config_tls {
+	char *address, *certificate, *key; /* address: what address_parse_listen() takes */
+	struct digest *guests;		   /* pins of their keys; none: every guest may connect */
+	unsigned n_guests;
 };
 
 struct config_local {
@@ -38,6 +46,8 @@ struct config {
 	uint32_t vsock_port;   /* 0: no vsock */
 	char **hybrid_sockets; /* patterns, see chunkstore/hybrid_sockets.h; owned */
 	unsigned n_hybrid_sockets;
+	struct config_tls tls;
+	uint32_t max_connections; /* 0: the server's own default */
 	uint64_t cache_max_bytes;
 	struct config_registry registry;
 	struct config_local local;

@@ -164,12 +164,16 @@ static int start_store(struct daemon *d, struct err *e)
 	};
 	char vsock[32];
 	struct chunk_server_config server = {
-		.n_listen = c->vsock_port ? 2 : 1,
+		.max_connections = c->max_connections,
+		.tls_certificate = c->tls.certificate,
+		.tls_key = c->tls.key,
+		.tls_guests = c->tls.guests,
+		.n_tls_guests = c->tls.n_guests,
 		.unix_mode = SOCKET_MODE,
 		.registries = (const char *const *)c->registry.allowed,
 		.n_registries = c->registry.n_allowed,
 	};
-	const char *listen[2] = {NULL, vsock};
+	const char *listen[3];
 	int r;
 
 	(void)snprintf(vsock, sizeof(vsock), "vsock:any:%u", c->vsock_port);
@@ -177,7 +181,11 @@ static int start_store(struct daemon *d, struct err *e)
 		d->chunk_address = NULL;
 		return -ENOMEM;
 	}
-	listen[0] = d->chunk_address;
+	listen[server.n_listen++] = d->chunk_address;
+	if (c->vsock_port)
+		listen[server.n_listen++] = vsock;
+	if (c->tls.address)
+		listen[server.n_listen++] = c->tls.address;
 	server.listen = listen;
 	r = chunkstore_open(&d->store, &store, e);
 	return r < 0 ? r : chunk_server_start(&d->chunks, &server, d->store, e);

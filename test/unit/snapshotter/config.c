@@ -8,6 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define PIN "sha256:00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+#define TLS(address, guests)                                                                                 \
+	"chunks:\n  tls:\n    certificate: /c\n    key: /k\n    " address "\n    " guests "\n"
+
 static int load(const char *text, struct config *c, struct err *e)
 {
 	const char *path = scratch_path("config.yaml");
@@ -32,6 +36,7 @@ Test(config, has_defaults)
 	cr_assert_str_eq(c.chunk_socket, "/run/cocoon/chunks.sock");
 	cr_assert_eq(c.vsock_port, 0);
 	cr_assert_eq(c.n_hybrid_sockets, 4);
+	cr_assert_null(c.tls.address);
 	cr_assert_str_eq(c.hybrid_sockets[0], "/run/vc/vm/*/clh.sock");
 	cr_assert_eq(c.cache_max_bytes, 20ull << 30);
 	cr_assert_str_eq(c.local.guestfs, "cocoon-guestfs");
@@ -70,7 +75,9 @@ Test(config, reads_every_field)
 	static const char text[] =
 		"address: /a\nroot: /r\n"
 		"chunks:\n  socket: /c\n  vsock_port: 7681\n  hybrid_sockets: [ \"/v/*\" ]\n  "
-		"cache_max_bytes: 1000\n"
+		"cache_max_bytes: 1000\n  max_connections: 9\n"
+		"  tls:\n    address: tls:10.1.2.3:7681\n    certificate: /cert\n    key: /key\n"
+		"    guests: [ \"" PIN "\" ]\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
 		"  allowed: [ \"h:1\" ]\n"
 		"kata:\n  snapshotter: k\n"
@@ -89,6 +96,12 @@ Test(config, reads_every_field)
 	cr_assert_eq(c.n_hybrid_sockets, 1);
 	cr_assert_str_eq(c.hybrid_sockets[0], "/v/*");
 	cr_assert_eq(c.cache_max_bytes, 1000);
+	cr_assert_eq(c.max_connections, 9);
+	cr_assert_str_eq(c.tls.address, "tls:10.1.2.3:7681");
+	cr_assert_str_eq(c.tls.certificate, "/cert");
+	cr_assert_str_eq(c.tls.key, "/key");
+	cr_assert_eq(c.tls.n_guests, 1);
+	cr_assert_eq(c.tls.guests[0].bytes[31], 0xff);
 	cr_assert_str_eq(c.registry.ca_file, "/ca");
 	cr_assert_str_eq(c.registry.docker_config, "/d");
 	cr_assert_eq(c.registry.n_plain_http, 2);
@@ -123,6 +136,17 @@ Test(config, the_example_is_valid_and_holds_the_defaults)
 	config_deinit(&defaults);
 }
 
+Test(config, tls_for_every_guest_is_said)
+{
+	struct config c;
+	struct err e = {""};
+
+	cr_assert_eq(load(TLS("address: \"tls:[::]:5\"", "guests: [ any ]"), &c, &e), 0, "%s", e.text);
+	cr_assert_str_eq(c.tls.address, "tls:[::]:5");
+	cr_assert_eq(c.tls.n_guests, 0);
+	config_deinit(&c);
+}
+
 Test(config, refuses_and_says_where)
 {
 	static const struct {
@@ -139,6 +163,14 @@ Test(config, refuses_and_says_where)
 		{"local:\n  timeout_seconds: 100000\n", "timeout_seconds"},
 		{"local:\n  snapshotter: cocoon-kata\n", "the same"},
 		{"kata:\n  keys: [ file:/k ]\n", "keys"},
+		{TLS("", "guests: [ any ]"), "address"},
+		{TLS("address: tls:1.2.3.4:5", ""), "guests"},
+		{TLS("address: tls:1.2.3.4:5", "guests: [ ]"), "guests"},
+		{TLS("address: tls:1.2.3.4:5", "guests: [ some ]"), "some"},
+		{TLS("address: tls:1.2.3.4:5", "guests: [ any, any ]"), "any"},
+		{TLS("address: tls:1.2.3.4", "guests: [ any ]"), "tls:ADDRESS:PORT"},
+		{TLS("address: vsock:any:5", "guests: [ any ]"), "tls:ADDRESS:PORT"},
+		{"chunks:\n  tls:\n    address: tls:1.2.3.4:5\n    guests: [ any ]\n", "certificate"},
 		{"root: /a\nroot: *x\n", ""},
 		{": : :\n", ""},
 	};
