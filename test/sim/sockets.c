@@ -3,6 +3,7 @@
 #include "network.h"
 
 #include <errno.h>
+#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 #define MAX_BACKLOG 256u
+#define GUEST_CID 3
 
 struct stream_socket {
 	struct file file;
@@ -188,8 +190,15 @@ int __wrap_accept4(int fd, struct sockaddr *peer, socklen_t *size, int flags)
 	l->fds[1] = made->fd;
 	made->link = l;
 	made->end = 1;
-	peer->sa_family = (sa_family_t)s->family;
-	*size = sizeof(sa_family_t);
+	if (s->family == AF_VSOCK) {
+		const struct sockaddr_vm guest = {.svm_family = AF_VSOCK, .svm_cid = GUEST_CID};
+
+		memcpy(peer, &guest, sizeof(guest));
+		*size = sizeof(guest);
+	} else {
+		peer->sa_family = (sa_family_t)s->family;
+		*size = sizeof(sa_family_t);
+	}
 	trace("accept", l->number, 0);
 	return made->fd;
 }
@@ -211,8 +220,12 @@ int __wrap_getsockopt(int fd, int level, int name, void *value, socklen_t *n)
 {
 	struct stream_socket *s = socket_of(fd);
 
-	(void)n;
-	sim_check(s && level == SOL_SOCKET && name == SO_ERROR, "getsockopt %d %d", level, name);
+	sim_check(s && level == SOL_SOCKET && (name == SO_ERROR || name == SO_PEERCRED), "getsockopt %d %d",
+		  level, name);
+	if (name == SO_PEERCRED) {
+		memset(value, 0, *n); /* the guest is root's */
+		return 0;
+	}
 	*(int *)value = s->link && s->link->lanes[TO_GUEST].error ? s->link->lanes[TO_GUEST].error : 0;
 	return 0;
 }
