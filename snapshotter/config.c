@@ -101,7 +101,8 @@ static const cyaml_schema_field_t local_fields[] = {
 	CYAML_FIELD_END};
 
 static const cyaml_schema_field_t kata_fields[] = {
-	OPTIONAL_TEXT("snapshotter", struct config_kata, snapshotter), CYAML_FIELD_END};
+	OPTIONAL_TEXT("snapshotter", struct config_kata, snapshotter),
+	OPTIONAL_TEXT("plain_images", struct config_kata, plain_images), CYAML_FIELD_END};
 
 static const cyaml_schema_field_t metrics_fields[] = {OPTIONAL_TEXT("address", struct file_metrics, address),
 						      CYAML_FIELD_END};
@@ -265,8 +266,10 @@ static void take_file(struct config *c, struct file *f)
 		if (f->local->timeout_seconds)
 			c->local.timeout_seconds = f->local->timeout_seconds;
 	}
-	if (f->kata)
+	if (f->kata) {
 		take(&c->kata.snapshotter, &f->kata->snapshotter);
+		take(&c->kata.plain_images, &f->kata->plain_images);
+	}
 	if (f->metrics)
 		take(&c->metrics, &f->metrics->address);
 }
@@ -317,6 +320,8 @@ static int set_defaults(struct config *c)
 	if (r == 0)
 		r = config_set(&c->kata.snapshotter, "cocoon-kata");
 	if (r == 0)
+		r = config_set(&c->kata.plain_images, "host");
+	if (r == 0)
 		r = config_set(&c->local.guestfs, "cocoon-guestfs");
 	if (r == 0)
 		r = config_set(&c->local.front, "auto");
@@ -346,6 +351,9 @@ static int check(const struct config *c, const char *path, struct err *e)
 	if (!known)
 		return err_set(e, -EINVAL, "%s: local.front is auto, block, loop or tree, not %.64s", path,
 			       c->local.front);
+	if (strcmp(c->kata.plain_images, "host") != 0 && strcmp(c->kata.plain_images, "guest") != 0)
+		return err_set(e, -EINVAL, "%s: kata.plain_images is host or guest, not %.64s", path,
+			       c->kata.plain_images);
 	if (strcmp(c->local.snapshotter, c->kata.snapshotter) == 0)
 		return err_set(e, -EINVAL, "%s: local.snapshotter and kata.snapshotter are the same: %.64s",
 			       path, c->local.snapshotter);
@@ -411,6 +419,7 @@ void config_deinit(struct config *c)
 	free_list(c->registry.allowed, c->registry.n_allowed);
 	free(c->local.snapshotter);
 	free(c->kata.snapshotter);
+	free(c->kata.plain_images);
 	free(c->local.guestfs);
 	free(c->local.front);
 	free_list(c->local.keys, c->local.n_keys);

@@ -34,7 +34,8 @@ struct config_local {
 };
 
 struct config_kata {
-	char *snapshotter; /* likewise */
+	char *snapshotter;  /* likewise */
+	char *plain_images; /* who brings images that are not sealed: "host" or "guest" */
 };
 
 #define CONFIG_DEFAULT_ROOT "/var/lib/cocoon"

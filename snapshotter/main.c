@@ -238,7 +238,10 @@ static int start_roads(struct daemon *d, struct err *e)
 		kata = NULL;
 		return -ENOMEM;
 	}
-	road = (struct snapshots_config){.root = kata, .road = ROAD_KATA, .sealed = d->sealed};
+	road = (struct snapshots_config){.root = kata,
+					 .road = ROAD_KATA,
+					 .plain_in_guest = strcmp(d->config.kata.plain_images, "guest") == 0,
+					 .sealed = d->sealed};
 	return snapshots_open(&d->service.roads[ROAD_KATA].snapshots, &road, e);
 }
 

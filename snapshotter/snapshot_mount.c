@@ -35,6 +35,7 @@ static int push(struct lowers *l, int64_t id)
 static int collect(struct snapshots *s, const char *name, struct lowers *l, struct err *e)
 {
 	cleanup_free char *at = strdup(name);
+	bool at_top = true;
 
 	if (!at)
 		return -ENOMEM;
@@ -44,6 +45,11 @@ static int collect(struct snapshots *s, const char *name, struct lowers *l, stru
 
 		if (r < 0)
 			return r;
+		if (at_top) {
+			l->labels = x.labels;
+			x.labels = (struct labels){0};
+			at_top = false;
+		}
 		if (x.chain) {
 			if (!x.image)
 				return err_set(
@@ -51,8 +57,6 @@ static int collect(struct snapshots *s, const char *name, struct lowers *l, stru
 					"%s is one layer of a sealed image; only the whole image can be used",
 					at);
 			l->reference = take_ptr(x.image);
-			l->labels = x.labels;
-			x.labels = (struct labels){0};
 			return digest_parse(&l->chain, x.chain);
 		}
 		if (push(l, x.id) < 0)
@@ -130,10 +134,26 @@ static int add_directory(struct snapshots *s, int64_t id, enum snapshot_dir whic
 	return add_option(m, &b);
 }
 
+/* A container's writable side, not one that a layer is being unpacked into: containerd's keys of those begin
+ * so, behind namespace and number. */
+static bool is_container(const struct snapshot *x)
+{
+	const char *key = strrchr(x->name, '/');
+
+	return x->kind == SNAPSHOT_ACTIVE && strncmp(key ? key + 1 : x->name, "extract-", 8) != 0;
+}
+
+static bool is_brought_by_guest(const struct snapshots *s, const struct snapshot *x, const struct lowers *l)
+{
+	return s->road == ROAD_KATA && (l->reference || (s->plain_in_guest && l->n > 0 && is_container(x)));
+}
+
+/* Kata puts the name that the CRI uses in the place of ours, which must only be there. */
 static int add_volume(struct mount *m, const struct lowers *l)
 {
+	const char *name = l->reference ? l->reference : labels_get(&l->labels, LABEL_IMAGE_REF);
 	cleanup_free char *option = NULL;
-	int r = kata_volume_option(&option, l->reference, &l->labels);
+	int r = kata_volume_option(&option, name ? name : "unnamed", &l->labels);
 
 	return r == 0 ? mount_option(m, option) : r;
 }
@@ -147,17 +167,17 @@ static int bind(struct mount *m, const char *source, bool writable)
 	return r == 0 ? mount_option(m, "rbind") : r;
 }
 
-int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kind, const struct lowers *l,
+int snapshots_make_mount(struct snapshots *s, const struct snapshot *x, const struct lowers *l,
 			 struct mount *m)
 {
 	size_t n = l->n + (l->reference ? 1 : 0);
-	bool in_guest = l->reference && s->road == ROAD_KATA;
+	bool in_guest = is_brought_by_guest(s, x, l), writable = x->kind == SNAPSHOT_ACTIVE;
 	char path[PATH_MAX];
 	int r;
 
 	if (n == 0)
-		return bind(m, snapshot_fs_path(s->fs, id, SNAPSHOT_FS, path), kind == SNAPSHOT_ACTIVE);
-	if (n == 1 && kind == SNAPSHOT_VIEW && !in_guest)
+		return bind(m, snapshot_fs_path(s->fs, x->id, SNAPSHOT_FS, path), writable);
+	if (n == 1 && !writable && !in_guest)
 		return bind(m,
 			    l->reference ? l->image_path
 					 : snapshot_fs_path(s->fs, l->ids[0], SNAPSHOT_FS, path),
@@ -167,9 +187,9 @@ int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kin
 		r = add_volume(m, l);
 	if (r == 0 && s->index_off)
 		r = mount_option(m, "index=off");
-	if (r == 0 && kind == SNAPSHOT_ACTIVE)
-		r = add_directory(s, id, SNAPSHOT_WORK, "workdir=", m);
-	if (r == 0 && kind == SNAPSHOT_ACTIVE)
-		r = add_directory(s, id, SNAPSHOT_FS, "upperdir=", m);
+	if (r == 0 && writable)
+		r = add_directory(s, x->id, SNAPSHOT_WORK, "workdir=", m);
+	if (r == 0 && writable)
+		r = add_directory(s, x->id, SNAPSHOT_FS, "upperdir=", m);
 	return r == 0 ? add_lowerdir(s, l, m) : r;
 }

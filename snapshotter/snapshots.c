@@ -56,6 +56,7 @@ int snapshots_open(struct snapshots **out, const struct snapshots_config *config
 		return -ENOMEM;
 	(void)pthread_mutex_init(&s->cleaning, NULL);
 	s->road = config->road;
+	s->plain_in_guest = config->plain_in_guest;
 	s->local = config->local;
 	s->sealed = config->sealed;
 	s->index_off = access("/sys/module/overlay/parameters/index", F_OK) == 0;
@@ -157,7 +158,6 @@ static int prepare_ordinary(struct snapshots *s, enum snapshot_kind kind, const 
 	cleanup_snapshot struct snapshot x = {.kind = kind};
 	cleanup_mount struct mount m = {0};
 	cleanup_lowers struct lowers l = {0};
-	int64_t id = 0;
 	int r;
 
 	x.name = strdup(key);
@@ -169,9 +169,9 @@ static int prepare_ordinary(struct snapshots *s, enum snapshot_kind kind, const 
 		r = snapshots_find_lowers(s, parent, &l, e);
 	if (r < 0)
 		return r;
-	r = create_durably(s, &x, &l, &id, e);
+	r = create_durably(s, &x, &l, &x.id, e);
 	if (r == 0)
-		r = snapshots_make_mount(s, id, kind, &l, &m);
+		r = snapshots_make_mount(s, &x, &l, &m);
 	snapshots_release_lowers(s, &l);
 	if (r < 0)
 		return r;
@@ -206,7 +206,7 @@ int snapshots_mounts(struct snapshots *s, const char *key, struct mount *out, st
 	r = snapshots_find_lowers(s, x.parent, &l, e);
 	if (r < 0)
 		return r;
-	r = snapshots_make_mount(s, x.id, x.kind, &l, &m);
+	r = snapshots_make_mount(s, &x, &l, &m);
 	snapshots_release_lowers(s, &l);
 	if (r < 0)
 		return r;

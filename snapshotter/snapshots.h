@@ -21,6 +21,7 @@
 #include "snapshotter/sealed.h"
 #include "snapshotter/snapshot.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,7 @@ extern const char *const road_names[N_ROADS];
 struct snapshots_config {
 	const char *root; /* absolute; the state of one road is kept below it, nothing is shared */
 	enum road road;
+	bool plain_in_guest;	      /* kata road: the guest brings images that are not sealed, too */
 	struct local_road *local;     /* of the local road; NULL: without sealed images */
 	struct sealed_finder *sealed; /* likewise, of both */
 };

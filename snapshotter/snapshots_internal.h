@@ -16,6 +16,7 @@ struct snapshots {
 	struct snapshot_db *db;
 	struct snapshot_fs *fs;
 	enum road road;
+	bool plain_in_guest;
 	struct local_road *local;     /* NULL: images are not mounted on this host */
 	char *stub;		      /* of the kata road: lowerdir= in the place of an image; owned */
 	struct sealed_finder *sealed; /* NULL: no sealed images */
@@ -29,7 +30,7 @@ struct lowers {
 	int64_t *ids;	 /* owned */
 	char *reference; /* owned; of the image, NULL when there is none */
 	struct digest chain;
-	struct labels labels;	   /* of the image's snapshot */
+	struct labels labels;	   /* of the topmost snapshot */
 	char image_path[PATH_MAX]; /* where it is mounted; "" when the guest does that */
 };
 
@@ -53,9 +54,9 @@ int snapshots_prepare_sealed(struct snapshots *s, const char *key, const char *p
  * snapshots_release_lowers()) when there is one. */
 int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e);
 void snapshots_release_lowers(struct snapshots *s, const struct lowers *l);
-/* How to mount the snapshot: one directory is bound; more are put together by overlayfs; what has an image
- * that a guest mounts says so. 0 or -ENOMEM. */
-int snapshots_make_mount(struct snapshots *s, int64_t id, enum snapshot_kind kind, const struct lowers *l,
+/* How to mount the snapshot: one directory is bound; more are put together by overlayfs; what a guest brings
+ * says so. 0 or -ENOMEM. */
+int snapshots_make_mount(struct snapshots *s, const struct snapshot *x, const struct lowers *l,
 			 struct mount *m);
 
 #endif

@@ -169,6 +169,19 @@ plain_images_run() {
 	expect first "$(interruptible container_run cocoon-kata "$PLAIN" c1 /bin/tool /etc/text)" && expect 0 "$(guestfs_count)"
 }
 
+# kata.plain_images: guest. runc, which is no VM, runs them nonetheless: the shim mounts them by the helper.
+plain_images_are_left_to_the_guest() {
+	local option
+
+	stop_daemon "$HOST_PID"
+	host_start_again "${HOST_LINES[@]}" 'kata:' '  plain_images: guest' || return
+	option=$(field io.katacontainers.volume "$(kata mounts /nowhere "$POD")" | base64 -d) || return
+	echo "$option"
+	expect "$PAUSE" "$(jq -r .source <<<"$option")" &&
+		expect fuse.nydus-overlayfs-cocoon "$(kata mounts /nowhere "$POD" | awk '{ print $3 }')" &&
+		expect first "$(interruptible container_run cocoon-kata "$PLAIN" c1 /bin/tool /etc/text)" && host_restart
+}
+
 both_roads_at_once() {
 	local namespace=both mounts
 
@@ -281,6 +294,7 @@ check 'users are right' users_are_right
 check 'unknown users are told' unknown_users_are_told
 check 'image volumes start empty' volumes_start_empty
 check 'plain images run' plain_images_run
+check 'plain images are left to the guest' plain_images_are_left_to_the_guest
 check 'both roads at once' both_roads_at_once
 check 'a restart and lost state change nothing' restart_and_loss_change_nothing
 check 'other names are refused' other_names_are_refused

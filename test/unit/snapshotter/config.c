@@ -42,6 +42,7 @@ Test(config, has_defaults)
 	cr_assert_str_eq(c.local.guestfs, "cocoon-guestfs");
 	cr_assert_str_eq(c.local.snapshotter, "cocoon");
 	cr_assert_str_eq(c.kata.snapshotter, "cocoon-kata");
+	cr_assert_str_eq(c.kata.plain_images, "host");
 	cr_assert_str_eq(c.local.front, "auto");
 	cr_assert_eq(c.local.timeout_seconds, 60);
 	cr_assert_null(c.metrics);
@@ -80,7 +81,7 @@ Test(config, reads_every_field)
 		"    guests: [ \"" PIN "\" ]\n"
 		"registry:\n  ca_file: /ca\n  docker_config: /d\n  plain_http: [ \"h:1\", \"h:2\" ]\n"
 		"  allowed: [ \"h:1\" ]\n"
-		"kata:\n  snapshotter: k\n"
+		"kata:\n  snapshotter: k\n  plain_images: guest\n"
 		"local:\n  snapshotter: l\n  guestfs: /g\n  front: tree\n  keys:\n    - file:/k\n  "
 		"cache_bytes: 5\n"
 		"  timeout_seconds: 7\n"
@@ -110,6 +111,7 @@ Test(config, reads_every_field)
 	cr_assert_str_eq(c.registry.allowed[0], "h:1");
 	cr_assert_str_eq(c.local.snapshotter, "l");
 	cr_assert_str_eq(c.kata.snapshotter, "k");
+	cr_assert_str_eq(c.kata.plain_images, "guest");
 	cr_assert_str_eq(c.local.guestfs, "/g");
 	cr_assert_str_eq(c.local.front, "tree");
 	cr_assert_eq(c.local.n_keys, 1);
@@ -162,6 +164,7 @@ Test(config, refuses_and_says_where)
 		{"local:\n  front: side\n", "front"},
 		{"local:\n  timeout_seconds: 100000\n", "timeout_seconds"},
 		{"local:\n  snapshotter: cocoon-kata\n", "the same"},
+		{"kata:\n  plain_images: nobody\n", "plain_images"},
 		{"kata:\n  keys: [ file:/k ]\n", "keys"},
 		{TLS("", "guests: [ any ]"), "address"},
 		{TLS("address: tls:1.2.3.4:5", ""), "guests"},

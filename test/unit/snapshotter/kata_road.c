@@ -10,11 +10,14 @@
 #include "proto/base/json.h"
 
 static struct snapshots *kata;
+static bool plain_in_guest;
 
 static void open_kata(void)
 {
-	const struct snapshots_config config = {
-		.root = scratch_path("kata"), .road = ROAD_KATA, .sealed = finder};
+	const struct snapshots_config config = {.root = scratch_path("kata"),
+						.road = ROAD_KATA,
+						.plain_in_guest = plain_in_guest,
+						.sealed = finder};
 	struct err e = {""};
 
 	cr_assert_eq(snapshots_open(&kata, &config, &e), 0, "%s", e.text);
@@ -118,6 +121,32 @@ Test(kata_road, ordinary_images_are_ordinary)
 	cr_assert_null(strstr(option(&container, "lowerdir="), "/stub/"));
 	cr_assert_eq(snapshots_prepare(kata, SNAPSHOT_VIEW, "ns/6/v", "ns/2/one", &none, &view, NULL), 0);
 	cr_assert_str_eq(view.type, "bind");
+}
+
+/* Where the host shares no file system: what containerd looks up is still the image's own. */
+Test(kata_road, ordinary_images_can_be_left_to_the_guest)
+{
+	cleanup_mount struct mount unpacked = {0}, container = {0}, view = {0}, unnamed = {0};
+	cleanup_labels struct labels labels = {0};
+
+	snapshots_close(kata);
+	plain_in_guest = true;
+	open_kata();
+	cr_assert_eq(labels_set(&labels, LABEL_IMAGE_REF, "r.example/pause:1", NULL), 0);
+	cr_assert_eq(prepare("ns/1/extract-1-a sha256:b", "", NULL, NULL), 0);
+	cr_assert_eq(snapshots_commit(kata, "ns/2/one", "ns/1/extract-1-a sha256:b", &none, NULL), 0);
+	cr_assert_eq(prepare("ns/3/extract-1-a sha256:c", "ns/2/one", NULL, &unpacked), 0);
+	cr_assert_str_eq(unpacked.type, "overlay");
+	cr_assert_eq(snapshots_commit(kata, "ns/4/two", "ns/3/extract-1-a sha256:c", &labels, NULL), 0);
+	cr_assert_eq(prepare("ns/5/pause", "ns/4/two", NULL, &container), 0);
+	cr_assert_str_eq(container.type, "fuse.nydus-overlayfs-cocoon");
+	expect_volume(container.options[0], "r.example/pause:1", "ns/4/two");
+	cr_assert_null(strstr(option(&container, "lowerdir="), "/stub/"));
+	cr_assert_eq(snapshots_prepare(kata, SNAPSHOT_VIEW, "ns/6/v", "ns/4/two", &none, &view, NULL), 0);
+	cr_assert_str_eq(view.type, "overlay");
+	cr_assert_eq(prepare("ns/7/c", "ns/2/one", NULL, &unnamed), 0);
+	cr_assert_eq(strncmp(unnamed.options[0], KATA_VOLUME_OPTION, strlen(KATA_VOLUME_OPTION)), 0,
+		     "pulled without labels");
 }
 
 Test(kata_road, a_layer_that_no_guest_would_see_is_refused)
