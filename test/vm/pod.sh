@@ -1,15 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# A pod's virtual machine, whole: a Debian kernel boots, Kata's agent (its stand-in) asks the guest daemon for an
-# image, that reaches the host over a virtio socket and mounts it, and runc runs a container from it. There is no network in the
-# machine, and the host's daemon has found the machine's socket by itself.
+# Pods in virtual machines on a node, whole: containerd pulls a sealed image with cocoon-snapshotter, which has no key; Debian kernels
+# boot; Kata's agent (its stand-in) asks the guest daemon for the image, that reaches the same cocoon-snapshotter over a virtio socket and
+# mounts it, and runc runs a container from it. There is no network in the machines. What one container has read, neither a second one
+# nor a second machine makes the host fetch again.
 #
-#   test/vm/pod.sh [KERNEL…]      6.1, 6.12
+#   test/vm/pod.sh [KERNEL [KERNEL]]      of the machines: 6.12 6.1
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for library in cleanup check registry images cocoon vm; do
+for library in cleanup check registry images containerd cocoon node vm pod; do
 	# shellcheck source=/dev/null
 	. "$here/../lib/$library.sh"
 done
@@ -18,50 +19,82 @@ seal() {
 	image_make busybox && keys_make && image_seal "oci:$IMAGE_LAYOUT" vm/pod:1
 }
 
-# bundle COMMAND…: an OCI bundle without the root.
-bundle() {
-	mkdir -p "$WORK/bundle" && (cd "$WORK/bundle" && rm -f config.json && runc spec) &&
-		jq --argjson args "$(printf '%s\n' "$@" | jq -Rn '[inputs]')" \
-			'.process.terminal = false | .process.args = $args | .root.readonly = false
-			| .linux.seccomp = null | del(.linux.cgroupsPath)
-			| .linux.namespaces |= map(select(.type != "cgroup"))' \
-			"$WORK/bundle/config.json" >"$WORK/config.json"
+node_start() {
+	host_start host "$(vm_chunks)" && containerd_start containerd "cocoon-kata=$HOST_DIR.sock"
 }
 
-# machine FRONT: everything that the guest needs in one initramfs.
+# As on any node: containerd asks the snapshotter, which takes the layers as they are. Nothing is mounted here.
+node_pulls() {
+	local traffic mark
+
+	mark=$(stat -c %s "$REGISTRY_LOG")
+	"$COCOON" pull --plain-http --snapshotter cocoon-kata "$SEALED_REF" &&
+		expect 0 "$(guestfs_count)" && expect 2 "$(ctr content ls -q | wc -l)" || return
+	traffic=$(registry_traffic "$mark")
+	echo "${traffic% *} bytes of $(registry_image_size vm/pod:1)"
+}
+
 machine() {
-	printf 'IMAGE=%s\nFRONT=%s\n' "$SEALED_REF" "$1" >"$WORK/pod.conf"
-	vm_initramfs "$WORK/initramfs" "$here/guest/pod" usr/bin/cocoon-guestfs="$COCOON_BIN/cocoon-guestfs" \
-		usr/bin/agent-pull="$COCOON_BUILD/test/vm/agent-pull" usr/sbin/runc="$(command -v runc)" keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" \
-		pod/config.json="$WORK/config.json" pod.conf="$WORK/pod.conf"
+	vm_kernel "$1" && pod_initramfs "$WORK/$1.initramfs" one:auto two:tree
 }
 
-# boot NAME: until the machine has ended by itself.
-boot() {
-	vm_start "$1" "$WORK/initramfs" && vm_end 120 && sed -n 's/^step: /  /p' "$VM_CONSOLE"
+# Until its first container has ended.
+first_boots() { vm_kernel "$1" && vm_start "first-$1" "$WORK/$1.initramfs" && vm_wait 'one: container has ended' 120; }
+
+second_boots() { vm_kernel "$1" && vm_start "second-$1" "$WORK/$1.initramfs" && vm_end 120; }
+
+first_ends() { VM_PID=${FIRST[0]} VM_CONSOLE=${FIRST[1]} vm_end 60; }
+
+# container_said MACHINE WORDS TIMES: each container says everything once.
+container_said() {
+	grep -F -e "$2" "$WORK/$1.console" && expect "$3" "$(grep -cF -e "$2" "$WORK/$1.console")"
 }
 
-container_said() { grep -F "$1" "$VM_CONSOLE"; }
+steps() { sed -n 's/^step: /  /p' "$WORK/$1.console"; }
+
+# What the tag names is asked again after a while; what it names is here.
+fetched_no_blob() {
+	local asked
+
+	sleep 0.2
+	asked=$(tail -c +"$(($1 + 1))" "$REGISTRY_LOG" | jq -rR 'fromjson? | select(.msg == "response completed") | .["http.request.uri"]')
+	echo "asked for: ${asked:-nothing}"
+	! grep -q /blobs/ <<<"$asked"
+}
+
+no_network() { grep -q 'networks: /sys/class/net/lo[[:space:]]*$' "$WORK/$1.console"; }
+
+host_knew() { grep -F "image opened peer=$1 image=$SEALED_REF" "$HOST_LOG"; }
+
+sockets_are_gone() { [ -z "$(find "$WORK" -maxdepth 1 -name '*.vsock*')" ]; }
 
 work_dir vm
 check "host's registry" registry_start registry
 check "image sealed" seal
-host_start host 'chunks:' "  hybrid_sockets: [ \"$WORK/*.vsock\" ]"
+check "containerd and its snapshotter" node_start
+check "containerd pulls, without layers and keys" node_pulls
 # shellcheck disable=SC2016 # the container's shell expands
-bundle sh -c 'echo "pod says $(sha256sum </data/random)"; touch /written; ls -l /written; echo "pod ends"'
+pod_runs sh -c 'echo "pod says $(sha256sum </data/random)"; touch /written; ls -l /written; echo "pod ends"'
 noise=$(python3 -c 'import hashlib, random; print(hashlib.sha256(random.Random("busybox").randbytes(4 << 20)).hexdigest())')
 
-[ $# -gt 0 ] || set -- 6.1 6.12
-for kernel; do
+first=${1:-6.12} second=${2:-6.1}
+for kernel in "$first" "$second"; do
 	check "kernel $kernel" vm_kernel "$kernel"
-	vm_kernel "$kernel"
-	for front in auto tree; do
-		check "machine $kernel, $front front" machine "$front"
-		check "boots, mounts, runs" boot "$kernel-$front"
-		check "the container read what was sealed" container_said "pod says $noise"
-		check "and wrote to the machine's memory" container_said "/written"
-		check "no network was there" grep -q 'networks: /sys/class/net/lo[[:space:]]*$' "$VM_CONSOLE"
-		check "the host knew which machine it was" grep -F "image opened peer=hybrid:$VM_SOCKET image=$SEALED_REF" "$HOST_LOG"
-	done
+	check "machine $kernel" machine "$kernel"
 done
+check "$first boots, mounts, runs" first_boots "$first"
+FIRST=("$VM_PID" "$VM_CONSOLE" "$VM_PEER")
+mark=$(stat -c %s "$REGISTRY_LOG")
+check "$second boots beside it" second_boots "$second"
+check "$first ends" first_ends
+for machine in "first-$first" "second-$second"; do
+	steps "$machine"
+	check "$machine: both containers read what was sealed" container_said "$machine" "pod says $noise" 2
+	check "$machine: they wrote to its memory" container_said "$machine" "/written" 2
+	check "$machine: no network was there" no_network "$machine"
+done
+check "the host fetched no chunk for the others" fetched_no_blob "$mark"
+check "the host knew the first machine" host_knew "${FIRST[2]}"
+check "and the second" host_knew "$VM_PEER"
+check "sockets went with the machines" eventually sockets_are_gone
 checks_end
