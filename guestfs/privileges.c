@@ -4,6 +4,7 @@
  * file system of a running container with it. */
 #include "guestfs/privileges.h"
 #include "crypto/sha256.h"
+#include "guestfs/call_filter.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/base/log.h"
@@ -15,11 +16,10 @@
 #include <linux/landlock.h>
 #include <openssl/crypto.h>
 #include <sched.h>
-#include <seccomp.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -68,11 +68,6 @@ static int keep_capabilities(uint32_t kept)
 	if (syscall(SYS_capset, &header, data) < 0)
 		return -errno;
 	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno : 0;
-}
-
-int privileges_keep_mounting(void)
-{
-	return geteuid() == 0 ? keep_capabilities(BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE)) : 0;
 }
 
 /* struct landlock_ruleset_attr of ABI 6; an older kernel is told how much of it to read. */
@@ -124,123 +119,138 @@ static int leave_files(void)
 	return syscall(SYS_landlock_restrict_self, fd, 0) < 0 ? -errno : 0;
 }
 
-/* Whatever the arguments are. */
-static const int allowed[] = {
-	/* descriptors that are there */
-	SCMP_SYS(read),
-	SCMP_SYS(readv),
-	SCMP_SYS(write),
-	SCMP_SYS(writev),
-	SCMP_SYS(close),
-	SCMP_SYS(fcntl),
-	SCMP_SYS(poll),
-	SCMP_SYS(ppoll),
-	SCMP_SYS(eventfd2),
-	SCMP_SYS(sendto),
-	SCMP_SYS(sendmsg),
-	SCMP_SYS(recvfrom),
-	SCMP_SYS(recvmsg),
-	SCMP_SYS(shutdown),
-	SCMP_SYS(getsockopt),
+#define COUNT(rules) (sizeof(rules) / sizeof((rules)[0]))
+
+/* Both processes: descriptors that are there; threads but no processes; memory but no code in it. */
+static const struct call_rule common[] = {
+	{.number = SYS_read},
+	{.number = SYS_write},
+	{.number = SYS_futex},
+	{.number = SYS_close},
+	{.number = SYS_fcntl},
+	{.number = SYS_sendmsg},
+	{.number = SYS_recvfrom},
+	{.number = SYS_recvmsg},
 	/* memory */
-	SCMP_SYS(brk),
-	SCMP_SYS(munmap),
-	SCMP_SYS(mremap),
-	SCMP_SYS(madvise),
-	SCMP_SYS(mlock),
-	SCMP_SYS(munlock),
+	{.number = SYS_brk},
+	{.number = SYS_mmap, .argument = 2, .mask = PROT_EXEC, .value = 0},
+	{.number = SYS_mprotect, .argument = 2, .mask = PROT_EXEC, .value = 0},
+	{.number = SYS_munmap},
+	{.number = SYS_mremap},
+	{.number = SYS_madvise},
 	/* threads, signals, time */
-	SCMP_SYS(futex),
-	SCMP_SYS(set_robust_list),
-	SCMP_SYS(rseq),
-	SCMP_SYS(sched_yield),
-	SCMP_SYS(sched_getaffinity),
-	SCMP_SYS(getcpu),
-	SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigprocmask),
-	SCMP_SYS(rt_sigreturn),
-	SCMP_SYS(sigaltstack),
-	SCMP_SYS(restart_syscall),
-	SCMP_SYS(clock_gettime),
-	SCMP_SYS(clock_nanosleep),
-	SCMP_SYS(nanosleep),
-	SCMP_SYS(gettimeofday),
-	SCMP_SYS(exit),
-	SCMP_SYS(exit_group),
-	SCMP_SYS(wait4),
+	{.number = SYS_clone, .mask = CLONE_VM | CLONE_THREAD, .value = CLONE_VM | CLONE_THREAD},
+	{.number = SYS_clone3, .error = ENOSYS}, /* its flags cannot be seen from here; then clone is taken */
+	{.number = SYS_set_robust_list},
+	{.number = SYS_rseq},
+	{.number = SYS_sched_yield},
+	{.number = SYS_sched_getaffinity},
+	{.number = SYS_getcpu},
+	{.number = SYS_rt_sigaction},
+	{.number = SYS_rt_sigprocmask},
+	{.number = SYS_rt_sigreturn},
+	{.number = SYS_sigaltstack},
+	{.number = SYS_restart_syscall},
+	{.number = SYS_clock_gettime},
+	{.number = SYS_clock_nanosleep},
+	{.number = SYS_nanosleep},
+	{.number = SYS_gettimeofday},
+	{.number = SYS_exit},
+	{.number = SYS_exit_group},
 	/* what the kernel knows anyway */
-	SCMP_SYS(getpid),
-	SCMP_SYS(gettid),
-	SCMP_SYS(getuid),
-	SCMP_SYS(geteuid),
-	SCMP_SYS(getgid),
-	SCMP_SYS(getegid),
-	SCMP_SYS(getrandom),
-	SCMP_SYS(sysinfo),
+	{.number = SYS_getpid},
+	{.number = SYS_gettid},
+	{.number = SYS_getuid},
+	{.number = SYS_geteuid},
+	{.number = SYS_getgid},
+	{.number = SYS_getegid},
+	{.number = SYS_getrandom},
+	{.number = SYS_sysinfo},
 #ifdef SANITIZER
-	SCMP_SYS(openat),
-	SCMP_SYS(open),
-	SCMP_SYS(getdents),
-	SCMP_SYS(getdents64),
-	SCMP_SYS(readlink),
-	SCMP_SYS(readlinkat),
-	SCMP_SYS(fstat),
-	SCMP_SYS(newfstatat),
-	SCMP_SYS(prctl),
-	SCMP_SYS(getrlimit),
-	SCMP_SYS(prlimit64),
-	SCMP_SYS(ioctl),
-	SCMP_SYS(personality),
-	SCMP_SYS(getppid),
-	SCMP_SYS(kill),
-	SCMP_SYS(clone),
-	SCMP_SYS(ptrace),
-	SCMP_SYS(lseek),
-	SCMP_SYS(dup2),
+	{.number = SYS_openat},
+	{.number = SYS_getdents64},
+	{.number = SYS_readlinkat},
+	{.number = SYS_fstat},
+	{.number = SYS_newfstatat},
+	{.number = SYS_prctl},
+	{.number = SYS_prlimit64},
+	{.number = SYS_ioctl},
+	{.number = SYS_personality},
+	{.number = SYS_getppid},
+	{.number = SYS_kill},
+	{.number = SYS_clone},
+	{.number = SYS_ptrace},
+	{.number = SYS_lseek},
+	{.number = SYS_dup3},
+#ifdef SYS_open
+	{.number = SYS_open},
+	{.number = SYS_getdents},
+	{.number = SYS_readlink},
+	{.number = SYS_getrlimit},
+	{.number = SYS_dup2},
+#endif
 #endif
 };
 
-/* Threads but no processes; memory but no code in it; signals but only to ourselves. */
-static int allow_narrowly(scmp_filter_ctx filter)
-{
-	const struct scmp_arg_cmp no_code = {
-		.arg = 2, .op = SCMP_CMP_MASKED_EQ, .datum_a = PROT_EXEC, .datum_b = 0};
-	const struct scmp_arg_cmp thread = {.arg = 0,
-					    .op = SCMP_CMP_MASKED_EQ,
-					    .datum_a = CLONE_VM | CLONE_THREAD,
-					    .datum_b = CLONE_VM | CLONE_THREAD};
-	const struct scmp_arg_cmp self = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = (scmp_datum_t)getpid()};
-	const struct scmp_arg_cmp death = {.arg = 0, .op = SCMP_CMP_EQ, .datum_a = PR_SET_PDEATHSIG};
-	int r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1, &no_code);
+/* The process with the keys. */
+static const struct call_rule serving[] = {
+	{.number = SYS_readv},	  {.number = SYS_writev},
+	{.number = SYS_ppoll},
+#ifdef SYS_poll
+	{.number = SYS_poll},
+#endif
+	{.number = SYS_eventfd2}, {.number = SYS_sendto},
+	{.number = SYS_shutdown}, {.number = SYS_getsockopt},
+	{.number = SYS_mlock},	  {.number = SYS_munlock},
+	{.number = SYS_wait4},	  {.number = SYS_prctl, .mask = ~0u, .value = PR_SET_PDEATHSIG},
+};
 
-	if (r == 0)
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, &no_code);
-	if (r == 0)
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1, &thread);
-	if (r == 0) /* its flags cannot be seen from here; the C library then takes the older one */
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0, NULL);
-	if (r == 0)
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &self);
-	if (r == 0)
-		r = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, &death);
-	return r;
+/* The keeper: what is there is opened, and nothing made but mounts and streams to a host. */
+static const struct call_rule mounting[] = {
+	{.number = SYS_openat, .argument = 2, .mask = O_CREAT, .value = 0},
+	{.number = SYS_fstat},
+	{.number = SYS_newfstatat},
+	{.number = SYS_statx},
+	{.number = SYS_readlinkat},
+#ifdef SYS_readlink
+	{.number = SYS_readlink},
+#endif
+	{.number = SYS_ioctl}, /* of loop devices */
+	{.number = SYS_fsopen},
+	{.number = SYS_fsconfig},
+	{.number = SYS_fsmount},
+	{.number = SYS_move_mount},
+	{.number = SYS_mount},
+	{.number = SYS_umount2},
+	{.number = SYS_socket, .mask = ~0u, .value = AF_UNIX},
+	{.number = SYS_socket, .mask = ~0u, .value = AF_VSOCK},
+	{.number = SYS_connect},
+};
+
+/* Signals only to ourselves. */
+static int filter_calls(const struct call_rule *rules, size_t n)
+{
+	const struct call_rule self = {.number = SYS_tgkill, .mask = ~0u, .value = (uint32_t)getpid()};
+	struct call_filter filter;
+
+	call_filter_init(&filter);
+	call_filter_add(&filter, common, COUNT(common));
+	call_filter_add(&filter, &self, 1);
+	call_filter_add(&filter, rules, n);
+	return call_filter_load(&filter);
 }
 
-/* Calls of another architecture have other numbers, and nobody makes them here by mistake: they end the
- * process. */
-static int filter_calls(void)
+int privileges_keep_mounting(void)
 {
-	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-	int r = filter ? seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS) : -ENOMEM;
+	int r;
 
-	for (size_t i = 0; r == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, allowed[i], 0);
-	if (r == 0)
-		r = allow_narrowly(filter);
-	if (r == 0)
-		r = seccomp_load(filter);
-	seccomp_release(filter);
-	return r;
+	if (geteuid() != 0)
+		return 0;
+	r = keep_capabilities(BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE));
+	if (r < 0)
+		return r;
+	r = filter_calls(mounting, COUNT(mounting));
+	return r == -ENOSYS ? 0 : r;
 }
 
 /* What is opened at its first use must be open by now: OpenSSL's configuration, the random bytes that make
@@ -256,7 +266,6 @@ static void prepare_libraries(void)
 
 int privileges_drop(struct err *e)
 {
-	bool has_seccomp = prctl(PR_GET_SECCOMP, 0, 0, 0, 0) >= 0;
 	int r;
 
 	prepare_libraries();
@@ -268,10 +277,10 @@ int privileges_drop(struct err *e)
 		log_debug("no landlock here error=%d", -r);
 	else if (r < 0)
 		return err_errno(e, r, "leaving all files");
-	if (!has_seccomp) {
+	r = filter_calls(serving, COUNT(serving));
+	if (r == -ENOSYS) {
 		log_debug("no filter of system calls here");
 		return 0;
 	}
-	r = filter_calls();
 	return r < 0 ? err_errno(e, r, "filtering system calls") : 0;
 }

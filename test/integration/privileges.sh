@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # What cocoon-guestfs can do once it runs: nothing but serve. The process that has keys has no capability, opens
-# no file, makes no socket and no process; its keeper has the privileges and no keys. With all that, connections
+# no file, makes no socket and no process; its keeper may mount and connect, and has no keys. With all that, connections
 # are made again, mounts end in every way, and the death of either process is survived as it can be.
 #
 #   test/integration/privileges.sh [FRONT…]       block, loop, tree
@@ -86,6 +86,11 @@ no_privileges() {
 }
 
 keeper_has_little() {
+	local status
+
+	for status in "/proc/$KEEPER/task"/*/status; do
+		status_is "$status" Seccomp 2 || return
+	done
 	status_is "/proc/$KEEPER/status" CapEff "$SYS_ADMIN_AND_DAC_OVERRIDE" &&
 		status_is "/proc/$KEEPER/status" CapBnd "$SYS_ADMIN_AND_DAC_OVERRIDE" &&
 		status_is "/proc/$KEEPER/status" NoNewPrivs 1 && [ "$(readlink "/proc/$KEEPER/cwd")" = / ] || return
@@ -194,6 +199,7 @@ work_dir privileges
 at_exit unmount_below "$WORK"
 check "forbidden calls fail, as root" "$FIXTURES/privileges-probe" || true
 check "forbidden calls fail, as a user" setpriv --reuid nobody --clear-groups "$FIXTURES/privileges-probe" || true
+check "forbidden calls fail, in the keeper" "$FIXTURES/privileges-probe" keeper || true
 check "the image" make_image
 check "the host" fixture_host_start 65536
 [ $# -gt 0 ] || set -- block loop tree
