@@ -23,8 +23,9 @@ static struct image *image_of(fuse_req_t req)
 
 static void block_init(void *userdata, struct fuse_conn_info *conn)
 {
-	(void)userdata;
-	fuse_loop_init(conn);
+	struct front *f = userdata;
+
+	fuse_loop_init(&f->loop, conn);
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_ASYNC_DIO);
 	conn->want &= ~(unsigned int)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ATOMIC_O_TRUNC);
 }

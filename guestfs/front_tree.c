@@ -75,7 +75,7 @@ static void tree_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct front *f = userdata;
 
-	fuse_loop_init(conn);
+	fuse_loop_init(&f->loop, conn);
 	f->no_open = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
 	f->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
 	conn->want |=
