@@ -22,8 +22,16 @@
 
 struct report {
 	int32_t code;
-	char words[ERR_TEXT_MAX];
+	char line[BACKGROUND_LINE_SIZE]; /* for standard output */
+	char words[ERR_TEXT_MAX];	 /* for standard error */
 };
+
+static void print_line(const char *line)
+{
+	if (line[0])
+		(void)puts(line);
+	(void)fflush(stdout);
+}
 
 _Noreturn static void wait_and_exit(int fd, pid_t child)
 {
@@ -35,13 +43,11 @@ _Noreturn static void wait_and_exit(int fd, pid_t child)
 		(void)kill(child, SIGTERM); /* if it lives, nobody will know of it */
 		(void)waitpid(child, &status, 0);
 		(void)fprintf(stderr, PROGRAM ": ended before the mount could be used (status %d)\n", status);
-	} else if (report.words[0]) {
-		report.words[sizeof(report.words) - 1] = '\0';
-		if (report.code == 0)
-			(void)puts(report.words);
-		else
+	} else {
+		report.line[sizeof(report.line) - 1] = report.words[sizeof(report.words) - 1] = '\0';
+		print_line(report.line);
+		if (report.words[0])
 			(void)fprintf(stderr, PROGRAM ": %s\n", report.words);
-		(void)fflush(stdout);
 	}
 	_exit(report.code);
 }
@@ -95,32 +101,39 @@ void background_manager(struct background *b)
 	b->notify = service_manager_connect();
 }
 
+void background_say(struct background *b, const char *line)
+{
+	(void)snprintf(b->line, sizeof(b->line), "%s", line);
+}
+
 static void report(struct background *b, int code, const char *words)
 {
 	struct report report = {.code = code};
 
+	memcpy(report.line, b->line, sizeof(report.line));
 	(void)snprintf(report.words, sizeof(report.words), "%s", words);
 	(void)write_full(b->fd, &report, sizeof(report));
 	(void)close(b->fd);
 	b->fd = -1;
 }
 
-void background_ready(struct background *b, const char *words)
+void background_ready(struct background *b)
 {
 	if (b->fd >= 0) {
 		(void)prctl(PR_SET_PDEATHSIG, 0);
-		report(b, 0, words);
-	} else if (words[0]) {
-		(void)puts(words);
-		(void)fflush(stdout);
+		report(b, 0, "");
+	} else {
+		print_line(b->line);
 	}
 	service_manager_ready(b->notify);
 }
 
 void background_failed(struct background *b, int code, const char *words)
 {
-	if (b->fd >= 0)
+	if (b->fd >= 0) {
 		report(b, code, words);
-	else
+	} else {
+		print_line(b->line);
 		(void)fprintf(stderr, PROGRAM ": %s\n", words);
+	}
 }

@@ -6,9 +6,12 @@
 
 #include "proto/base/err.h"
 
+#define BACKGROUND_LINE_SIZE 96
+
 struct background {
 	int fd;	    /* to the waiting first process; -1: none waits */
 	int notify; /* to a service manager; -1: none asked */
+	char line[BACKGROUND_LINE_SIZE];
 };
 
 /* Before threads start. In the first process this does not return: it waits for background_ready() or
@@ -19,12 +22,14 @@ int background_begin(struct background *b, struct err *e);
 /* Connect to the service manager that asked for it (sd_notify(3)), as long as this process may. */
 void background_manager(struct background *b);
 
-/* It can be used: let the first process go with exit code 0, printing `words`, if there are any, on its
- * standard output; tell the service manager, too. */
-void background_ready(struct background *b, const char *words);
+/* What is to be printed on standard output in the end, whichever that is; "" for nothing. */
+void background_say(struct background *b, const char *line);
 
-/* It cannot: have the first process print "cocoon-guestfs: <words>" and exit with `code`; without one, print
- * it here. */
+/* It can be used: let the first process go with exit code 0; tell the service manager, too. */
+void background_ready(struct background *b);
+
+/* It cannot: have the first process print "cocoon-guestfs: <words>" on standard error and exit with `code`;
+ * without one, print it here. */
 void background_failed(struct background *b, int code, const char *words);
 
 #endif

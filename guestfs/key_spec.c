@@ -21,11 +21,12 @@ static const struct {
 	{"cdh:", KEY_CDH},
 };
 
-static bool is_address(const char *text)
+/* Of this machine: whoever is asked for a key is trusted, and outside of it is the host. */
+static bool is_hub_address(const char *text)
 {
-	struct address unused;
+	struct address a;
 
-	return address_parse(&unused, text, NULL) == 0;
+	return address_parse(&a, text, NULL) == 0 && a.sa.sa_family == AF_UNIX;
 }
 
 int key_specs_add(struct key_specs *k, const char *text, struct err *e)
@@ -37,7 +38,7 @@ int key_specs_add(struct key_specs *k, const char *text, struct err *e)
 
 		if (strncmp(text, kinds[i].prefix, n) != 0)
 			continue;
-		if (text[n] == '\0' || (kinds[i].kind == KEY_CDH && !is_address(text + n)))
+		if (text[n] == '\0' || (kinds[i].kind == KEY_CDH && !is_hub_address(text + n)))
 			break;
 		if (k->n == KEY_SPECS_MAX)
 			return err_set(e, -E2BIG, "more than %d keys", KEY_SPECS_MAX);

@@ -183,9 +183,22 @@ static int prefetch_startup(struct image *i, struct err *e)
 	return 0;
 }
 
+/* --print-manifest: for a program that has mounted. */
+static void say_outcome(const struct image *i, int error, const struct options *o, struct background *b)
+{
+	char line[BACKGROUND_LINE_SIZE];
+
+	if (!o->print_manifest)
+		return;
+	if (i)
+		(void)digest_text(image_manifest_digest(i), line);
+	else
+		(void)snprintf(line, sizeof(line), "error=%d", -error);
+	background_say(b, line);
+}
+
 static int run(struct guestfs *g, struct options *o, struct background *background)
 {
-	char manifest[DIGEST_TEXT_SIZE];
 	struct early_end *early = NULL;
 	struct err e = {""};
 	int r = early_end_start(&early, g->signals, background, &e);
@@ -200,12 +213,13 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 	early_end_stop(early);
 	if (r < 0) {
 		image_close(g->image);
+		say_outcome(NULL, r, o, background);
 		background_failed(background, EXIT_MOUNT, e.text);
 		return EXIT_MOUNT;
 	}
 	log_mounted(g, o);
-	background_ready(background,
-			 o->print_manifest ? digest_text(image_manifest_digest(g->image), manifest) : "");
+	say_outcome(g->image, 0, o, background);
+	background_ready(background);
 	if (serve(g)) {
 		front_close(g->front, false);
 	} else {

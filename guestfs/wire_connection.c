@@ -305,8 +305,11 @@ int wire_dial(const struct address *address, struct err *e)
 	if (address->tls) /* a request waits for nothing */
 		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
 	/* a unix socket with a full backlog says EAGAIN and has not begun: the caller's back-off */
-	if (connect(fd, &address->sa, address->size) < 0 && errno != EINPROGRESS)
-		return err_errno(e, -errno, "connecting to the host");
+	if (connect(fd, &address->sa, address->size) < 0 && errno != EINPROGRESS) {
+		int r = err_errno(e, -errno, "connecting to the host");
+
+		return r == -ENOENT ? -ECONNREFUSED : r; /* that is the host's word for an image */
+	}
 	return take_fd(&fd);
 }
 

@@ -13,21 +13,15 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 
 #define NAME_MAX_SIZE 128 /* of a container's id, with NUL; containerd's have 76 bytes at most */
 #define PATH_SIZE 512
-#define MOUNT_OPTIONS_MAX 64
-#define LOG_MAX (64u << 10)
-
-extern char **environ;
 
 struct puller {
 	struct puller_options options;
@@ -59,8 +53,11 @@ static int path_of(char to[static PATH_SIZE], const char *directory, const char 
 
 static int pod_paths(struct pod *pod, const struct puller *p, const char *name)
 {
+	char bundle[PATH_SIZE];
 	int r = path_of(pod->dir, p->options.state, name);
 
+	r = r < 0 ? r : path_of(bundle, p->options.bundles, name);
+	r = r < 0 ? r : path_of(pod->rootfs, bundle, "rootfs");
 	(void)snprintf(pod->name, sizeof(pod->name), "%s", name);
 	pod->lock = -1;
 	r = r < 0 ? r : path_of(pod->image, pod->dir, "image");
@@ -79,7 +76,6 @@ static int pod_init(struct pod *pod, const struct puller *p, const char *bundle,
 	if (strncmp(bundle, p->options.bundles, n) != 0 || bundle[n] != '/' || !name_is_valid(bundle + n + 1))
 		return err_set(e, -EINVAL, "bundle %.256s is not %s/ID", bundle, p->options.bundles);
 	r = pod_paths(pod, p, bundle + n + 1);
-	r = r < 0 ? r : path_of(pod->rootfs, bundle, "rootfs");
 	return r < 0 ? err_set(e, r, "bundle %.256s", bundle) : 0;
 }
 
@@ -155,7 +151,25 @@ static void reap_pod(struct puller *p, const char *name)
 	log_info("pod gone name=%s", name);
 }
 
-void puller_reap(struct puller *p)
+/* Of a pull that fails halfway: without its mounts the mounting program ends, too. */
+static void unmount_all(const struct pod *pod)
+{
+	(void)umount2(pod->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
+	(void)umount2(pod->image, MNT_DETACH | UMOUNT_NOFOLLOW);
+}
+
+/* What a puller before us had not finished when it ended: nobody was told that it is there. */
+static void give_up_pod(struct puller *p, const char *name)
+{
+	struct pod pod;
+
+	if (pod_paths(&pod, p, name) < 0 || access(pod.manifest, F_OK) == 0)
+		return;
+	unmount_all(&pod);
+	log_warn("pull given up name=%s", name);
+}
+
+static void each_pod(struct puller *p, void (*with)(struct puller *, const char *name))
 {
 	cleanup_closedir DIR *d = NULL;
 
@@ -163,85 +177,13 @@ void puller_reap(struct puller *p)
 	d = opendir(p->options.state);
 	for (struct dirent *x = d ? readdir(d) : NULL; x; x = readdir(d))
 		if (name_is_valid(x->d_name))
-			reap_pod(p, x->d_name);
+			with(p, x->d_name);
 	pthread_mutex_unlock(&p->lock);
 }
 
-/* The mounting program says on its standard output which manifest it is, and why not on its standard error.
- */
-static int spawn_mount(const struct puller *p, const struct pod *pod, const char *image, int output,
-		       pid_t *pid)
+void puller_reap(struct puller *p)
 {
-	const char *argv[MOUNT_OPTIONS_MAX + 8];
-	posix_spawn_file_actions_t actions;
-	size_t n = 0;
-	int r;
-
-	argv[n++] = "cocoon-guestfs";
-	argv[n++] = "--print-manifest";
-	for (size_t i = 0; i < p->options.n_mount; i++)
-		argv[n++] = p->options.mount[i];
-	argv[n++] = "--";
-	argv[n++] = image;
-	argv[n++] = pod->image;
-	argv[n] = NULL;
-	r = posix_spawn_file_actions_init(&actions);
-	if (r != 0)
-		return -r;
-	r = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-	if (r == 0) /* to itself: that one is inherited */
-		r = posix_spawn_file_actions_adddup2(&actions, pod->lock, pod->lock);
-	if (r == 0)
-		r = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, pod->log,
-						     O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600);
-	if (r == 0)
-		r = posix_spawn(pid, p->options.guestfs, &actions, NULL, (char *const *)(uintptr_t)argv,
-				environ);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	return -r;
-}
-
-/* Its exit codes are mount(8)'s; its last line says why. */
-static int mount_failed(const struct pod *pod, struct err *e)
-{
-	cleanup_buf struct buf text;
-	size_t end, start;
-
-	buf_init(&text, LOG_MAX);
-	if (file_read(AT_FDCWD, pod->log, &text, NULL) < 0 || text.size == 0)
-		return err_set(e, -EIO, "the image was not mounted");
-	for (end = text.size; end > 0 && text.data[end - 1] == '\n'; end--)
-		;
-	for (start = end; start > 0 && text.data[start - 1] != '\n'; start--)
-		;
-	return err_set(e, -EIO, "%.*s", (int)(end - start), (const char *)text.data + start);
-}
-
-static int mount_image(const struct puller *p, const struct pod *pod, const char *image,
-		       char manifest[static DIGEST_TEXT_SIZE], struct err *e)
-{
-	cleanup_close int in = -1, out = -1;
-	struct digest parsed;
-	int fds[2], status = 0, r;
-	pid_t pid;
-
-	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_errno(e, -errno, "pipe");
-	in = fds[0];
-	out = fds[1];
-	r = spawn_mount(p, pod, image, out, &pid);
-	if (r < 0)
-		return err_errno(e, r, "starting %s", p->options.guestfs);
-	(void)close(take_fd(&out));
-	r = read_full(in, manifest, DIGEST_TEXT_SIZE - 1);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (r < 0 || status != 0)
-		return mount_failed(pod, e);
-	manifest[DIGEST_TEXT_SIZE - 1] = '\0';
-	return digest_parse(&parsed, manifest) < 0
-		       ? err_set(e, -EIO, "%s did not say which image it mounted", p->options.guestfs)
-		       : 0;
+	each_pod(p, reap_pod);
 }
 
 static int mount_overlay(const struct pod *pod, struct err *e)
@@ -253,12 +195,8 @@ static int mount_overlay(const struct pod *pod, struct err *e)
 	if (mount("overlay", pod->rootfs, "overlay", 0, options) < 0)
 		return err_errno(e, -errno, "the overlay at %s", pod->rootfs);
 	/* from here on the overlay alone keeps the image */
-	if (umount2(pod->image, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
-		int r = err_errno(e, -errno, "hiding the image's own mount");
-
-		(void)umount2(pod->rootfs, MNT_DETACH | UMOUNT_NOFOLLOW);
-		return r;
-	}
+	if (umount2(pod->image, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		return err_errno(e, -errno, "hiding the image's own mount");
 	return 0;
 }
 
@@ -301,21 +239,26 @@ static int pod_begin(struct puller *p, struct pod *pod, struct err *e)
 	return r;
 }
 
-static int pod_mount(struct puller *p, struct pod *pod, const char *image,
+static int pod_mount(struct puller *p, struct pod *pod, const char *image, const struct deadline *deadline,
 		     char manifest[static DIGEST_TEXT_SIZE], struct err *e)
 {
+	const struct mount_job job = {image, pod->image, pod->lock, pod->log, deadline};
 	char record[DIGEST_TEXT_SIZE + REFERENCE_TEXT_SIZE];
-	int r = mount_image(p, pod, image, manifest, e);
+	int r = mount_program_run(&p->options.program, &job, manifest, e);
 
-	if (r == 0)
-		r = mount_overlay(pod, e);
 	if (r < 0)
 		return r;
-	(void)snprintf(record, sizeof(record), "%s\n%s", manifest, image);
-	return file_write(AT_FDCWD, pod->manifest, record, strlen(record), 0600, e);
+	r = mount_overlay(pod, e);
+	if (r == 0) {
+		(void)snprintf(record, sizeof(record), "%s\n%s", manifest, image);
+		r = file_write(AT_FDCWD, pod->manifest, record, strlen(record), 0600, e);
+	}
+	if (r < 0)
+		unmount_all(pod);
+	return r;
 }
 
-int puller_pull(struct puller *p, const char *image, const char *bundle,
+int puller_pull(struct puller *p, const char *image, const char *bundle, const struct deadline *deadline,
 		char manifest[static DIGEST_TEXT_SIZE], struct err *e)
 {
 	struct reference reference;
@@ -334,14 +277,15 @@ int puller_pull(struct puller *p, const char *image, const char *bundle,
 	if (r == 0)
 		r = make_rootfs(&pod, bundle, e);
 	if (r == 0)
-		r = pod_mount(p, &pod, image, manifest, e);
+		r = pod_mount(p, &pod, image, deadline, manifest, e);
 	if (pod.lock >= 0)
 		(void)close(pod.lock); /* if it is mounted, the mounting program has it, too */
 	if (r < 0)
 		puller_reap(p);
-	else
-		log_info("pulled image=%s manifest=%s bundle=%s", image, manifest, bundle);
-	return r;
+	if (r < 0)
+		return err_prefix(e, r, "%.256s", image);
+	log_info("pulled image=%s manifest=%s bundle=%s", image, manifest, bundle);
+	return 0;
 }
 
 int puller_open(struct puller **out, const struct puller_options *options, struct err *e)
@@ -352,7 +296,7 @@ int puller_open(struct puller **out, const struct puller_options *options, struc
 
 	if (r < 0)
 		return r;
-	if (options->n_mount > MOUNT_OPTIONS_MAX)
+	if (options->program.n_options > MOUNT_PROGRAM_OPTIONS)
 		return err_set(e, -E2BIG, "too many options");
 	if (statfs(options->state, &fs) < 0)
 		return err_errno(e, -errno, "%s", options->state);
@@ -366,6 +310,7 @@ int puller_open(struct puller **out, const struct puller_options *options, struc
 		return err_set(e, -ENOMEM, "out of memory");
 	p->options = *options;
 	pthread_mutex_init(&p->lock, NULL);
+	each_pod(p, give_up_pod);
 	puller_reap(p);
 	*out = p;
 	return 0;

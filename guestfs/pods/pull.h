@@ -6,15 +6,10 @@
 #ifndef COCOON_GUESTFS_PODS_PULL_H
 #define COCOON_GUESTFS_PODS_PULL_H
 
-#include "proto/base/digest.h"
-#include "proto/base/err.h"
-
-#include <stddef.h>
+#include "guestfs/pods/mount_program.h"
 
 struct puller_options {
-	const char *guestfs;	  /* path of the program */
-	const char *const *mount; /* its options: keys, policy, host … */
-	size_t n_mount;
+	struct mount_program program;
 	const char *bundles; /* containers' bundles are directly below it: /run/kata-containers */
 	const char *state;   /* a directory of our own, on tmpfs: writable layers must not lie where the host
 				sees them */
@@ -22,15 +17,17 @@ struct puller_options {
 
 struct puller;
 
-/* Makes the state directory, and takes over the pods of a puller before us that is gone. The options are
- * borrowed. -ENOTSUP when `state` is not in memory. */
+/* Makes the state directory, and takes over the pods of a puller before us that is gone; what it had not
+ * finished is given up. The options are borrowed. -ENOTSUP when `state` is not in memory. */
 int puller_open(struct puller **out, const struct puller_options *options, struct err *e);
 void puller_close(struct puller *p); /* pods stay; NULL is fine */
 
-/* Mount `image` at `bundle`/rootfs and say which manifest it has (text, DIGEST_TEXT_SIZE). The same pull
- * again, of the same image, is answered as the first. -EINVAL for a bundle or an image name that cannot be;
- * -EEXIST when something else is there; -EACCES and others as the mount says. Any thread. */
-int puller_pull(struct puller *p, const char *image, const char *bundle,
+/* Mount `image` at `bundle`/rootfs until the deadline (NULL: none but the mount's own) and say which manifest
+ * it has (text). The same pull again, of the same image, is answered as the first. -EINVAL for a bundle or an
+ * image name that cannot be; -EEXIST when something else is there; -ETIMEDOUT; -ENOTSUP when the host has no
+ * sealed image under this name; -EACCES and others as the mount says. After a failure nothing is there. Any
+ * thread. */
+int puller_pull(struct puller *p, const char *image, const char *bundle, const struct deadline *deadline,
 		char manifest[static DIGEST_TEXT_SIZE], struct err *e);
 
 /* Remove what pods left that have ended. Called now and then. */

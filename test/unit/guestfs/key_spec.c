@@ -76,8 +76,8 @@ Test(key_spec, says_what_each_one_was)
 Test(key_spec, refuses_what_is_no_path_and_does_not_repeat_it)
 {
 	static const char *const bad[] = {
-		"",	"c2VjcmV0",	     "file:",	   "recipient:",  "env:KEY", "File:x",
-		"cdh:", "cdh:/run/cdh.sock", "cdhunix:/x", "cdh:c2VjcmV0"};
+		"",	"c2VjcmV0",	     "file:",	   "recipient:",   "env:KEY",	   "File:x",
+		"cdh:", "cdh:/run/cdh.sock", "cdhunix:/x", "cdh:c2VjcmV0", "cdh:vsock:2:1"};
 	struct err e = {""};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
