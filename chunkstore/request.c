@@ -139,8 +139,9 @@ static enum wire_status open_status(int r)
 	case EBADMSG:
 	case EBADE:
 	case E2BIG:
-	case ENOTSUP:
 		return WIRE_INVALID;
+	case ENOTSUP:
+		return WIRE_UNSUPPORTED;
 	default:
 		return WIRE_INTERNAL;
 	}
@@ -159,7 +160,7 @@ static int open_image(struct connection *c, const char *text, struct handle *out
 		return err_set(e, -EACCES, "%s: this host serves no images from there", ref.registry);
 	r = image_store_get(c->serving->store->images, &ref, &h.image, e);
 	if (r == IMAGE_NOT_SEALED)
-		return err_set(e, -EINVAL, "%s/%s: not a sealed image", ref.registry, ref.repository);
+		return err_set(e, -ENOTSUP, "%s/%s: not a sealed image", ref.registry, ref.repository);
 	if (r < 0)
 		return r;
 	r = origin_new(&h.origin, &ref);
