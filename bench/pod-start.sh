@@ -3,10 +3,13 @@
 #
 # A pod's start inside a virtual machine: from the request for the image to the container's first line, by Cocoon
 # and by what confidential pods do without it: pull, decrypt and unpack the image into the machine's memory. Also
-# memory of the machine, bytes over the virtio socket, and how fast a cold file is read. The machine is emulated:
-# its seconds are long, and only ratios of one run say something.
+# memory of the machine, bytes over the virtio socket, and how fast a cold file is read.
 #
-#   bench/pod-start.sh [-n ROUNDS] [-k "KERNEL…"] [-s "ROW…"] [-f "FRONT…"] [-r RATE] [-i IMAGE] [-l MIB] [-b DIR] [-o DIR]
+# The machine is emulated, so its seconds are no seconds: its clock counts its instructions, one as a nanosecond, and runs
+# along with the host's clock while it waits. That repeats to the percent whatever else the host does, and an AES
+# instruction costs one instruction as on a real processor, not a hundred. SHA instructions the emulator has not.
+#
+#   bench/pod-start.sh [-n ROUNDS] [-k "KERNEL…"] [-s "ROW…"] [-f "FRONT…"] [-r RATE] [-i IMAGE] [-l MIB] [-w] [-b DIR] [-o DIR]
 #     -n ROUNDS   measurements of each row, in turn (default 3)
 #     -k KERNELS  default: 6.1 6.12
 #     -s ROWS     default: stream cocoon-cold cocoon-warm; also skopeo; "" measures reads only
@@ -14,6 +17,7 @@
 #     -r RATE     of the link to the registry, as tc(8) writes it (default: unshaped)
 #     -i IMAGE    oci:DIR:TAG that has python3 and numpy (default: made by test/images/make.py)
 #     -l MIB      of the file that is read (default 64; 0: no reads)
+#     -w          the machine's clock is the host's (on a busy host it measures the host)
 #     -b DIR      a build directory with -DDEVELOP=ON (default: built); kernels are kept there
 #     -o DIR      for pod-start.csv, pod-reads.csv and pod-start.md (default: the current directory)
 #
@@ -41,7 +45,8 @@ usage() {
 
 [ "${1:-}" != --help ] || usage 0
 ROUNDS=3 KERNELS='6.1 6.12' ROWS='stream cocoon-cold cocoon-warm' FRONTS='auto tree' RATE='' IMAGE='' LARGE=64 BUILD='' OUT=$PWD
-while getopts n:k:s:f:r:i:l:b:o:h option; do
+CLOCK=(-icount 'shift=0')
+while getopts n:k:s:f:r:i:l:wb:o:h option; do
 	case $option in
 	n) ROUNDS=$OPTARG ;;
 	k) KERNELS=$OPTARG ;;
@@ -50,6 +55,7 @@ while getopts n:k:s:f:r:i:l:b:o:h option; do
 	r) RATE=$OPTARG ;;
 	i) IMAGE=$OPTARG ;;
 	l) LARGE=$OPTARG ;;
+	w) CLOCK=() ;;
 	b) BUILD=$(realpath "$OPTARG") ;;
 	o) OUT=$OPTARG ;;
 	h) usage 0 ;;
@@ -133,6 +139,12 @@ counters() {
 	esac
 }
 
+# boot NAME INITRAMFS. The emulator copies byte by byte where the processor says that it copies fast (erms).
+boot() {
+	log "$1"
+	vm_start "$1" "$2" -cpu max,-cx16,-erms "${CLOCK[@]}"
+}
+
 # listen PORT ADDRESS [SOCAT-OPTION…]: each connection of the machine to this port of the host goes there.
 listen() {
 	start_daemon "port-$1" socat -b 1048576 "${@:3}" "UNIX-LISTEN:${VM_SOCKET}_$1,fork" "$2"
@@ -159,14 +171,19 @@ machine() {
 		keys/guest.pem="$KEYS/guest.pem" pod/config.json="$WORK/config.json" pod.conf="$WORK/pod.conf"
 }
 
-# seconds FROM TO: between two marks of the console.
-seconds() {
-	awk -v from="$1" -v to="$2" '/^mark: / { at[$2] = $3 } END { printf "%.2f", at[to] - at[from] }' <(tr -d '\r' <"$VM_CONSOLE")
+said() { tr -d '\r' <"$VM_CONSOLE" | grep "^$1: " | cut -d' ' -f2-; }
+
+# times: seconds to pulled and to the first line and how much of the latter the machine waited, of both pods.
+times() {
+	said mark | awk '{ at[$1] = $2; idle[$1] = $3 }
+		END { for (i = 1; i <= 2; i++) { pod = "pod" i
+			printf "%s%.2f,%.2f,%.2f", (i > 1 ? "," : ""), at[pod "-pulled"] - at[pod "-asked"],
+				at[pod "-line"] - at[pod "-asked"], idle[pod "-line"] - idle[pod "-asked"] } }'
 }
 
 # measure KERNEL ROUND ROW: prints a line of the CSV.
 measure() {
-	local kernel=$1 round=$2 row=${3%:*} front=auto name before after way image peak
+	local kernel=$1 round=$2 row=${3%:*} front=auto name before after way image
 
 	[ "$row" = "$3" ] || front=${3#*:}
 	case $row in
@@ -180,23 +197,20 @@ measure() {
 	vm_kernel "$kernel"
 	machine "$kernel" "$way" "$front" "$image"
 	name=$kernel-$row-$front-$round
-	log "$name"
 	before=$(counters "$row")
-	vm_start "$name" "$INITRAMFS"
+	boot "$name" "$INITRAMFS"
 	[ "$way" = cocoon ] || listen 5000 "TCP:$REGISTRY"
 	vm_wait "memory: " "$BOOT_SECONDS"
 	after=$(counters "$row")
 	listen 7700 OPEN:/dev/null -U
 	vm_end "$BOOT_SECONDS"
-	[ "$(grep -c "^container: $EXPECTED" "$VM_CONSOLE")" = 2 ] || {
+	[ "$(said container | sort | uniq -c | awk '{ print $1, $2 }')" = "2 $EXPECTED" ] || {
 		echo "pod-start.sh: $name: the container did not print what it should:" >&2
 		tail -n 20 "$VM_CONSOLE" >&2
 		return 1
 	}
-	peak=$(tr -d '\r' <"$VM_CONSOLE" | awk '/^memory: / { print $2 "," $3 "," $4 "," $5 }')
-	paste -d ' ' <(echo "$before") <(echo "$after") |
-		awk -v line="$kernel,$3,$round,$(seconds pod1-asked pod1-pulled),$(seconds pod1-asked pod1-line),$(seconds pod2-asked pod2-pulled),$(seconds pod2-asked pod2-line),$peak" \
-			'{ print line "," $4 - $1 "," $5 - $2 "," $6 - $3 }'
+	printf '%s,%s,%s,%s,%s,' "$kernel" "$3" "$round" "$(times)" "$(said memory | tr ' ' ,)"
+	paste -d ' ' <(echo "$before") <(echo "$after") | awk '{ print $4 - $1 "," $5 - $2 "," $6 - $3 }'
 	[ "$way" != cocoon ] || HOST_IS_WARM=1
 }
 
@@ -211,13 +225,12 @@ reads() {
 	vm_initramfs "$WORK/$name.initramfs" "$BENCH/pod/read" usr/bin/cocoon-guestfs="$BUILD/bin/cocoon-guestfs" \
 		usr/bin/drain="$WORK/probes/drain" usr/bin/open-loop="$WORK/probes/open-loop" \
 		keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" read.conf="$WORK/read.conf"
-	log "$name"
 	before=$(counters cocoon-warm)
-	vm_start "$name" "$WORK/$name.initramfs"
+	boot "$name" "$WORK/$name.initramfs"
 	listen 7701 "OPEN:$WORK/large/large" -U
 	vm_end $((BOOT_SECONDS * ROUNDS))
 	after=$(counters cocoon-warm)
-	tr -d '\r' <"$VM_CONSOLE" | awk -v kernel="$kernel" '/^drain: / { print kernel "," $2 "," $3 "," $4 }' >>"$OUT/pod-reads.csv"
+	said drain | awk -v kernel="$kernel" '{ print kernel "," $1 "," $2 "," $3 }' >>"$OUT/pod-reads.csv"
 	# each round and front reads the file twice from the host
 	paste -d ' ' <(echo "$before") <(echo "$after") | awk -v kernel="$kernel" -v n=$((ROUNDS * $(wc -w <<<"$FRONTS") * 2)) \
 		'{ printf "%s,requests,%d,%d\n", kernel, ($4 - $1) / n, ($5 - $2) / n }' >>"$OUT/pod-reads.csv"
@@ -256,7 +269,8 @@ if [ -n "$ROWS" ]; then
 	ENCRYPTED=pod/image:encrypted
 	interruptible encrypt_and_push
 	bundle_config
-	PLAIN_BYTES=$(skopeo --insecure-policy inspect --raw "$IMAGE" | jq '[.layers[].size] | add')
+	UNPACKED_BYTES=$(jq .tar_bytes "$WORK/sealed.json")
+	PACKED_BYTES=$(skopeo --insecure-policy inspect --raw "$IMAGE" | jq '[.layers[].size] | add')
 fi
 if [ "$LARGE" != 0 ]; then
 	make_large >"$WORK/large.log" 2>&1
@@ -267,7 +281,7 @@ fi
 host_with_machines
 HOST_IS_WARM=
 
-echo "kernel,row,round,pulled_s,first_line_s,second_pulled_s,second_first_line_s,peak_unavailable_kib,peak_used_kib,kept_unavailable_kib,kept_used_kib,vsock_bytes,requests,registry_bytes" >"$OUT/pod-start.csv"
+echo "kernel,row,round,pulled_s,first_line_s,waited_s,second_pulled_s,second_first_line_s,second_waited_s,peak_unavailable_kib,peak_used_kib,kept_unavailable_kib,kept_used_kib,vsock_bytes,requests,registry_bytes" >"$OUT/pod-start.csv"
 for ((round = 1; round <= ROUNDS; round++)); do
 	for kernel in $KERNELS; do
 		for row in $ROWS; do
@@ -276,6 +290,7 @@ for ((round = 1; round <= ROUNDS; round++)); do
 	done
 done
 echo "kernel,what,bytes,seconds" >"$OUT/pod-reads.csv"
+"$WORK/probes/open-loop" $((256 << 20)) 65536 | awk '{ print "host," $2 "," $3 "," $4 }' >>"$OUT/pod-reads.csv"
 if [ "$LARGE" != 0 ]; then
 	# the host's cache is warm from here on
 	guest_mount tree "$LARGE_REF" "$WORK/mnt"
@@ -286,8 +301,8 @@ if [ "$LARGE" != 0 ]; then
 	done
 fi
 {
-	echo "Image: ${PLAIN_BYTES:-0} bytes in the registry. Link: ${RATE:-unshaped}. Rounds: $ROUNDS, in turn. Machine: $VM_MEMORY MiB," \
-		"1 CPU, emulated by $(qemu-system-x86_64 --version | sed -n '1s/ (.*//p') on $(nproc) CPUs, Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg)." \
+	echo "Image: ${PACKED_BYTES:-0} bytes of layers, ${UNPACKED_BYTES:-0} unpacked. Link: ${RATE:-unshaped}. Rounds: $ROUNDS, in turn. Machine: $VM_MEMORY MiB," \
+		"1 CPU, emulated by $(qemu-system-x86_64 --version | sed -n '1s/ (.*//p') on $(nproc) CPUs, Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg). Clock: ${CLOCK[*]:-the host\'s}." \
 		"Command: \`${COMMAND[*]}\`"
 	echo
 	"$BENCH/pod/report.py" "$OUT/pod-start.csv" "$OUT/pod-reads.csv"

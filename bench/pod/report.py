@@ -28,9 +28,9 @@ def spread(values, number="{:.2f}"):
 
 
 def starts(groups):
-    print("| kernel | row | first line, s | of the guest pull | pulled, s | second pod: first line, s "
+    print("| kernel | row | first line, s | of the guest pull | pulled, s | waited, s | second pod: first line, s "
           "| peak memory, MiB | with page cache | kept, MiB | over vsock, MB | answers | from the registry, MB |")
-    print("|---|---|---|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for (kernel, row), lines in groups.items():
         def column(name, unit=1, lines=lines):
             return [float(line[name]) / unit for line in lines]
@@ -42,6 +42,7 @@ def starts(groups):
             ratio = f"{statistics.median(first) / statistics.median(float(l['first_line_s']) for l in yardstick):.2f}"
         print(
             f"| {kernel} | {row} | {spread(first)} | {ratio} | {spread(column('pulled_s'))} "
+            f"| {spread(column('waited_s'))} "
             f"| {spread(column('second_first_line_s'))} "
             f"| {spread(column('peak_unavailable_kib', 1024), '{:.0f}')} "
             f"| {spread(column('peak_used_kib', 1024), '{:.0f}')} "
@@ -53,24 +54,35 @@ def starts(groups):
 
 
 def reads(groups):
-    """Rates of whole reads, and what they would be if they cost nothing but their parts."""
+    """Rates of whole reads, and of the parts that they cannot do without."""
+    counts = {key: lines[0] for key, lines in groups.items() if key[1] == "requests"}
     rates = {
         key: [int(line["bytes"]) / 1e6 / float(line["seconds"]) for line in lines]
         for key, lines in groups.items()
-        if key[1] != "requests"
+        if key not in counts
     }
-    print("\n| kernel | what | MB/s | of bare vsock | of the floor |")
+    native = [f"{what} {rates.pop((kernel, what))[0]:.0f}" for kernel, what in list(rates) if kernel == "host"]
+    if not rates:
+        return
+    print("\n| kernel | read | MB/s | of bare vsock | of the floor |")
     print("|---|---|---|---|---|")
     for (kernel, what), values in rates.items():
-        bare, digest, opened = (statistics.median(rates[kernel, part]) for part in ("bare", "hash", "open"))
+        rate, bare, digest, opened = (
+            statistics.median(rates[kernel, part]) for part in (what, "bare", "hash", "open")
+        )
         floor = 1 / (1 / bare + 1 / digest + 1 / opened)
-        rate = statistics.median(values)
-        print(f"| {kernel} | {what} | {spread(values, '{:.1f}')} | {rate / bare:.2f} | {rate / floor:.2f} |")
-    for (kernel, what), lines in groups.items():
-        if what == "requests":
-            size, count = float(lines[0]["bytes"]), float(lines[0]["seconds"])
-            print(f"\n{kernel}: one read of the file is {size / 1e6:.1f} MB over vsock in {count:.0f} answers, "
-                  f"{size / count / 1e3:.0f} kB each.")
+        share = f"{rate / floor:.2f}" if what.endswith("-cold") else "–"
+        print(f"| {kernel} | {what} | {spread(values, '{:.1f}')} | {rate / bare:.2f} | {share} |")
+    print(
+        "\nbare: bytes over vsock and nothing else. hash, open: SHA-256 and AES-GCM of as many bytes in the machine's "
+        "memory. FRONT-cold: the file from a fresh mount, the host's cache warm; its floor is bare, hash and open one "
+        "after the other. FRONT-kept: the file once more, from the daemon's memory, the kernel's dropped. The host "
+        f"itself, MB/s: {', '.join(native)}."
+    )
+    for (kernel, _), line in counts.items():
+        size, count = float(line["bytes"]), float(line["seconds"])
+        print(f"\n{kernel}: one read of the file is {size / 1e6:.1f} MB over vsock in {count:.0f} answers, "
+              f"{size / count / 1e3:.0f} kB each.")
 
 
 def main():
