@@ -26,14 +26,14 @@ static int decode_answer(struct buf *to, struct buf *answer, const char *results
 	int r = json_secret_take(&blank, to, (char *)answer->data, answer->size, member, JSON_BASE64_OR_LIST);
 
 	if (r < 0)
-		return err_set(e, -EINVAL, "the key provider's answer: %s is %s", member,
+		return err_set(e, -EPROTO, "the key provider's answer: %s is %s", member,
 			       r == -ENOENT ? "missing" : "neither base64 nor a list of bytes");
 	r = json_object_parse(&j, answer->data, answer->size, KEY_PROVIDER_MAX_ANSWER,
 			      "the key provider's answer", e);
 	if (r < 0)
-		return r == -ENOMEM ? r : -EINVAL;
+		return r == -ENOMEM ? r : -EPROTO;
 	if (!json_is_blank(json_object_get(json_object_get(j, results), member), &blank))
-		return err_set(e, -EINVAL, "the key provider's answer: %s is not where it belongs", member);
+		return err_set(e, -EPROTO, "the key provider's answer: %s is not where it belongs", member);
 	return 0;
 }
 
@@ -66,7 +66,7 @@ int key_provider_wrap(struct buf *to, const struct secret *image_key, const stru
 	if (r < 0)
 		return r;
 	if (packet.size == 0)
-		return err_set(e, -EINVAL, "the key provider's answer: annotation is empty");
+		return err_set(e, -EPROTO, "the key provider's answer: annotation is empty");
 	if (to->size > 0)
 		buf_u8(to, ',');
 	base64_encode(to, BASE64_STANDARD, packet.data, packet.size);

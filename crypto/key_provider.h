@@ -21,14 +21,14 @@
 typedef int key_provider_ask(void *arg, const struct buf *question, struct buf *answer, struct err *e);
 
 /* Have `image_key` of the image `descriptor` wrapped, with the provider's own `parameters`, and append
- * base64(packet) to `to` (born with its largest size), after a comma when it is not empty. 0; -EINVAL for an
+ * base64(packet) to `to` (born with its largest size), after a comma when it is not empty. 0; -EPROTO for an
  * answer that is none; -E2BIG; what `ask` says. */
 int key_provider_wrap(struct buf *to, const struct secret *image_key, const struct digest *descriptor,
 		      const char *parameters, key_provider_ask *ask, void *arg, struct err *e);
 
 /* Have the first packet of `annotation` unwrapped for which there is a key. 0; -ENOKEY when there is none;
- * -EINVAL for a broken annotation or answer; -EUCLEAN when what was unwrapped breaks [W1]; what `ask` says.
- * No copy of the key is left. */
+ * -EINVAL for a broken annotation, -EPROTO for a broken answer; -EUCLEAN when what was unwrapped breaks [W1];
+ * what `ask` says. No copy of the key is left. */
 int key_provider_unwrap(struct secret *image_key, const char *annotation, const struct digest *descriptor,
 			key_provider_ask *ask, void *arg, struct err *e);
 

@@ -18,7 +18,7 @@ static const char help[] =
 	"arguments.\n"
 	"umount DIRECTORY ends it.\n"
 	"\n"
-	"  --key SPEC           file:FILE or recipient:FILE\n"
+	"  --key SPEC           file:FILE, recipient:FILE or cdh\n"
 	"  --host ADDRESS       unix:PATH or vsock:CID:PORT (unix:/run/cocoon/chunks.sock)\n"
 	"  --policy FILE        the images that may be mounted; with a recipient's key a tag is not enough\n"
 	"  --front FRONT        auto, block, loop or tree\n"

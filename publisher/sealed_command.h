@@ -34,7 +34,8 @@ struct sealed_command {
 
 #define SEALED_HELP                                                                                          \
 	"  --key file:FILE      the image key, from cocoon keygen image\n"                                   \
-	"  --key recipient:FILE the private key of a recipient (PEM). Several keys are tried in turn\n"      \
+	"  --key recipient:FILE the private key of a recipient (PEM)\n"                                      \
+	"  --key cdh            the Confidential Data Hub. Several keys are tried in turn\n"                 \
 	"  --platform P         os/architecture[/variant] to take from an image index (this "                \
 	"machine's)\n" REMOTE_HELP
 

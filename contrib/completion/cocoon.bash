@@ -22,13 +22,20 @@ _cocoon() {
 		return
 	fi
 	case $prev in
-	--recipient | --image-key | --domain | --startup | --policy | --ca | --authfile)
+	--recipient)
+		mapfile -t COMPREPLY < <(
+			compgen -W 'provider:attestation-agent:' -- "$cur"
+			compgen -f -- "$cur"
+		)
+		return
+		;;
+	--image-key | --domain | --startup | --policy | --ca | --authfile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
 	--key)
 		compopt -o nospace
-		mapfile -t COMPREPLY < <(compgen -W 'file: recipient:' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'file: recipient: cdh' -- "$cur")
 		return
 		;;
 	--pad)

@@ -105,8 +105,9 @@ static int outcome(const char *said, char manifest[static DIGEST_TEXT_SIZE])
 	struct digest parsed;
 	int error = 0, end = 0;
 
+	/* it was given nothing by our caller that was not checked: what it finds invalid is our own affair */
 	if (sscanf(said, "error=%9d%n", &error, &end) == 1 && error > 0 && said[end] == '\n')
-		return -error;
+		return error == EINVAL ? -EIO : -error;
 	if (strlen(said) != DIGEST_TEXT_SIZE || said[DIGEST_TEXT_SIZE - 1] != '\n')
 		return -EIO;
 	memcpy(manifest, said, DIGEST_TEXT_SIZE - 1);

@@ -25,8 +25,8 @@ struct mount_job {
 };
 
 /* Mount, and say which manifest it was (text). 0; what the program failed with, in its words; -ETIMEDOUT;
- * -EIO when it ended without a reason. The program ends with this process until the mount is there. Any
- * thread. */
+ * -EIO when it ended without a reason, or found its options invalid. The program ends with this process until
+ * the mount is there. Any thread. */
 int mount_program_run(const struct mount_program *p, const struct mount_job *job,
 		      char manifest[static DIGEST_TEXT_SIZE], struct err *e);
 

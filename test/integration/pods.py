@@ -21,8 +21,8 @@ from ttrpc import Client, Failure, Server, field, fields
 
 LISTEN, CDH, BUNDLES, IMAGE, DENIED, CASE = sys.argv[1:]
 PULL = ("api.ImagePullService", "PullImage")
-INVALID, DEADLINE, NOT_FOUND, EXISTS, DENIED_CODE, EXHAUSTED, PRECONDITION, UNIMPLEMENTED, UNAVAILABLE = (
-    3, 4, 5, 6, 7, 8, 9, 12, 14)
+INVALID, DEADLINE, NOT_FOUND, EXISTS, DENIED_CODE, EXHAUSTED, PRECONDITION, UNAVAILABLE, DATA_LOSS = (
+    3, 4, 5, 6, 7, 8, 9, 14, 15)
 
 
 def hub(service, method, payload):
@@ -305,7 +305,7 @@ def key_from_hub():
     expect(noise("hub") == os.environ["NOISE"], "without the hub")
     failure = refused(pull, agent, "away")
     expect(failure.code == UNAVAILABLE and "the Confidential Data Hub" in failure.words, failure)
-    for style, code in (("refuse", DENIED_CODE), ("away", UNAVAILABLE), ("garbage", INVALID)):
+    for style, code in (("refuse", DENIED_CODE), ("away", UNAVAILABLE), ("garbage", DATA_LOSS)):
         with open(os.path.join(directory, "style"), "w", encoding="ascii") as f:
             f.write(style)
         server = start_hub(both)

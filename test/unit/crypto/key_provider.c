@@ -172,42 +172,42 @@ Test(key_provider, refuses_answers_that_are_none)
 		const char *answer;
 		int result;
 	} cases[] = {
-		{"", -EINVAL},
-		{"{}", -EINVAL},
-		{"optsdata", -EINVAL},
-		{"\"optsdata", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\"", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\"  ", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\": ", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\" \"\"}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"xoptsdata\":[1]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdatax\":[1]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":5}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":null}}", -EINVAL},
+		{"", -EPROTO},
+		{"{}", -EPROTO},
+		{"optsdata", -EPROTO},
+		{"\"optsdata", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\"", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\"  ", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\": ", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\" \"\"}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"xoptsdata\":[1]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdatax\":[1]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":5}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":null}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":\"\"}}", -EUCLEAN},
-		{"{\"keyunwrapresults\":{\"optsdata\":\"AAA\"}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":\"AAAA", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":\"AAAA\"}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[ ]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[1", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[1,]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[1 2]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[01]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[256]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[99999999999999999999]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[-1]}}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[a]}}", -EINVAL},
+		{"{\"keyunwrapresults\":{\"optsdata\":\"AAA\"}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":\"AAAA", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":\"AAAA\"}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[ ]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1,]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1 2]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[01]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[256]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[99999999999999999999]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[-1]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[a]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":[0,255,\t7\r\n]}}", -EUCLEAN},
-		{"{\"keyunwrapresults\":{\"optsdata\":[1],\"optsdata\":[1]}}", -EINVAL},
-		{"{\"optsdata\":[1,2]}", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdata\":[1,2]}}x", -EINVAL},
-		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":[1,2]},\"x\":{\"optsdata\":[1,2]}}", -EINVAL},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1],\"optsdata\":[1]}}", -EPROTO},
+		{"{\"optsdata\":[1,2]}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1,2]}}x", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":[1,2]},\"x\":{\"optsdata\":[1,2]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":\"***\"},\"x\":{\"optsdata\":\"AAAA\"}}",
-		 -EINVAL},
+		 -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":\"aaaa\"},\"x\":{\"optsdata\":\"AAAA\"}}",
-		 -EINVAL},
+		 -EPROTO},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -244,8 +244,8 @@ Test(key_provider, refuses_to_wrap_into_nothing)
 	struct err e = {""};
 	char *parameters = calloc(1, 300u << 10);
 
-	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &empty, &e), -EINVAL);
-	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &none, &e), -EINVAL);
+	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &empty, &e), -EPROTO);
+	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &none, &e), -EPROTO);
 	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &away, &e), -ECONNREFUSED);
 	cr_assert_eq(key_provider_wrap(&to, &image_key, &image, "", ask, &packet, &e), -E2BIG);
 	memset(parameters, 'p', (300u << 10) - 1);
