@@ -4,7 +4,7 @@
 # Pods in virtual machines on a node, whole: containerd pulls a sealed image with cocoon-snapshotter, which has no key; Debian kernels
 # boot; Kata's agent (its stand-in) asks the guest daemon for the image, that reaches the same cocoon-snapshotter over a virtio socket and
 # mounts it, and runc runs a container from it. There is no network in the machines. What one container has read, neither a second one
-# nor a second machine makes the host fetch again.
+# nor a second machine makes the host fetch again, whatever becomes of its daemon meanwhile.
 #
 #   test/vm/pod.sh [KERNEL [KERNEL]]      of the machines: 6.12 6.1
 set -euo pipefail
@@ -21,6 +21,12 @@ seal() {
 
 node_start() {
 	host_start host "$(vm_chunks)" && containerd_start containerd "cocoon-kata=$HOST_DIR.sock"
+}
+
+# The new daemon finds the machine that runs, and what the old one had fetched.
+daemon_dies_and_is_back() {
+	stop_daemon "$HOST_PID" KILL
+	host_start host "$(vm_chunks)"
 }
 
 # As on any node: containerd asks the snapshotter, which takes the layers as they are. Nothing is mounted here.
@@ -85,6 +91,7 @@ done
 check "$first boots, mounts, runs" first_boots "$first"
 FIRST=("$VM_PID" "$VM_CONSOLE" "$VM_PEER")
 mark=$(stat -c %s "$REGISTRY_LOG")
+check "the node's daemon dies and is back" daemon_dies_and_is_back
 check "$second boots beside it" second_boots "$second"
 check "$first ends" first_ends
 for machine in "first-$first" "second-$second"; do
