@@ -182,21 +182,23 @@ plain_images_are_left_to_the_guest() {
 		expect first "$(interruptible container_run cocoon-kata "$PLAIN" c1 /bin/tool /etc/text)" && host_restart
 }
 
+# The same image by both roads in one namespace: containerd gives the same keys to both, and collects from each what is not its own.
 both_roads_at_once() {
-	local namespace=both mounts
+	local -x CONTAINERD_NAMESPACE=both
+	local local_side kata_side others
 
-	CONTAINERD_NAMESPACE=$namespace "$COCOON" pull --plain-http -q "$ONE" >/dev/null &&
-		CONTAINERD_NAMESPACE=$namespace "$COCOON" pull --plain-http -q --snapshotter cocoon-kata "$ONE" >/dev/null || return
-	expect 1 "$(guestfs_count)" &&
-		expect first "$(CONTAINERD_NAMESPACE=$namespace interruptible container_run cocoon "$ONE" c1 /bin/tool /etc/text)" || return
-	# containerd counts the keys of both from one, so these two are the same to us but for the snapshotter.
-	mounts=$(ctr -n $namespace snapshots --snapshotter cocoon-kata prepare same "$(CONTAINERD_NAMESPACE=$namespace top)" >/dev/null &&
-		ctr -n $namespace snapshots --snapshotter cocoon-kata mounts /nowhere same)
-	grep -qF fuse.nydus-overlayfs-cocoon <<<"$mounts" || return
-	ctr -n $namespace snapshots --snapshotter cocoon-kata rm same
-	# The collector of one takes nothing from the other.
-	ctr -n $namespace images rm --sync "$ONE" >/dev/null
-	eventually test "$(guestfs_count)" = 0 && expect 0 "$(mounts_count)" && [ -n "$(top)" ]
+	others=$(CONTAINERD_NAMESPACE=k8s.io kata mounts /nowhere look)
+	"$COCOON" pull --plain-http -q "$ONE" >/dev/null && "$COCOON" pull --plain-http -q --snapshotter cocoon-kata "$ONE" >/dev/null || return
+	expect 1 "$(guestfs_count)" && expect first "$(interruptible container_run cocoon "$ONE" c1 /bin/tool /etc/text)" || return
+	ctr snapshots --snapshotter cocoon prepare same "$(top)" >/dev/null && kata prepare same "$(top)" >/dev/null || return
+	local_side=$(ctr snapshots --snapshotter cocoon mounts /nowhere same)
+	kata_side=$(kata mounts /nowhere same)
+	expect 'overlay fuse.nydus-overlayfs-cocoon' "$(awk '{ print $3 }' <<<"$local_side"$'\n'"$kata_side" | paste -sd ' ')" || return
+	kata rm same && expect "$local_side" "$(ctr snapshots --snapshotter cocoon mounts /nowhere same)" &&
+		[ -d "$(field upperdir "$local_side")" ] && ctr snapshots --snapshotter cocoon rm same || return
+	ctr images rm --sync "$ONE" >/dev/null
+	eventually test "$(guestfs_count)" = 0 && expect 0 "$(mounts_count)" || return
+	expect "$others" "$(CONTAINERD_NAMESPACE=k8s.io kata mounts /nowhere look)" && [ -d "$(field upperdir "$others")" ]
 }
 
 restart_and_loss_change_nothing() {
