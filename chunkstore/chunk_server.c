@@ -236,6 +236,11 @@ int chunk_server_adopt(struct chunk_server *s, int fd, const char *name)
 	return adopt(s, fd, &peer, NULL);
 }
 
+bool chunk_server_may_log(struct chunk_server *s)
+{
+	return serving_may_log(&s->serving);
+}
+
 static void take(struct chunk_server *s, int fd, const struct sockaddr_storage *from, bool tls)
 {
 	struct peer peer;

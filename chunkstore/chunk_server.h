@@ -9,6 +9,7 @@
 #include "proto/base/digest.h"
 #include "proto/base/err.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -44,6 +45,8 @@ int chunk_server_start(struct chunk_server **out, const struct chunk_server_conf
  * -EAGAIN.
  */
 int chunk_server_adopt(struct chunk_server *s, int fd, const char *peer);
+/* Whether a line that guests cause may be written: all of them together have a hundred in a second. */
+bool chunk_server_may_log(struct chunk_server *s);
 /* Closes listeners and connections, waits for their threads; one that asks a registry at this moment delays
  * it unless registry_client_stop() was called before. NULL is fine. */
 void chunk_server_stop(struct chunk_server *s);

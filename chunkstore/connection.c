@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define THREAD_STACK (512u << 10)
-#define MAX_LINES 10u /* a second, of all guests together */
+#define MAX_LINES 100u /* a second, of all guests together */
 
 bool serving_may_log(struct serving *s)
 {

@@ -98,7 +98,7 @@ struct connection {
  * fails: -ENOMEM, -EAGAIN. */
 int connection_start(struct connection **out, struct serving *serving, int fd, const struct peer *peer,
 		     const struct tls_endpoint *tls);
-/* Whether a line that a guest causes may be written: all guests together have a few in a second. */
+/* Whether a line that a guest causes may be written: all guests together have a hundred in a second. */
 bool serving_may_log(struct serving *s);
 /* The connection ends by the guest's fault: count it and say so. */
 void connection_complain(struct connection *c, const char *words);

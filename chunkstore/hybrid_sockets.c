@@ -1,230 +1,279 @@
 /* SPDX-License-Identifier: Apache-2.0
- * One thread looks and accepts. A machine's socket lies in a directory that its monitor owns, and a monitor
- * that the guest has taken over may put anything there: what is made here is made with the rights of the
- * socket's owner, who has to connect to it, and never by following a link. */
+ * One thread looks and accepts. Looking costs more with more machines: then it is done less often. Accepting
+ * never waits for it, nor it for who connects all the time. */
 #include "chunkstore/hybrid_sockets.h"
+#include "chunkstore/clock.h"
+#include "chunkstore/machine_socket.h"
 #include "chunkstore/peer.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
 
 #include <errno.h>
 #include <glob.h>
-#include <poll.h>
 #include <pthread.h>
+#include <search.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/fsuid.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
-#define MAX_MACHINES 256u
-#define BACKLOG 128 /* a full one looks like a reset to the guest */
+#define MAX_MACHINES 8192u
+#define MAX_EVENTS 64
+#define MAX_ACCEPTS 16 /* of one machine before it is the others' turn */
+#define LOOK_SHARE 4   /* of the time, looking takes one part */
+#define MAX_TURN_MS 1000
+#define NO_DESCRIPTORS_US 100000
 
-/* A machine's socket and ours beside it. */
 struct machine {
 	LIST_ENTRY(machine) entry;
-	char path[108]; /* of the machine's socket */
-	struct sockaddr_un ours;
-	struct stat socket; /* the machine's */
-	int fd;		    /* listening; negative: why it could not be made, which was told */
-	bool seen;	    /* in this look */
+	struct machine_socket socket;
+	size_t prefix;
+	bool seen; /* in this look */
+	bool told; /* that it is there */
 };
 
 LIST_HEAD(machine_list, machine);
 
+struct pattern {
+	char *text;
+	size_t prefix;
+};
+
 struct hybrid_sockets {
 	struct chunk_server *server;
-	char **patterns;
+	struct pattern *patterns;
 	size_t n_patterns;
 	unsigned port;
-	int wake; /* an eventfd: stop */
+	int wake, poll; /* an eventfd: stop; and an epoll of it and of all sockets */
 	bool has_thread;
 	pthread_t thread;
 	/* the thread's own */
 	struct machine_list machines;
+	void *by_path; /* a tree of them */
 	unsigned n_machines;
+	bool full; /* which was told */
 };
 
-/* Do something as the owner of the machine's socket. The calling thread's rights alone change. */
-static void become_owner(const struct stat *socket)
+/* ---- Machines ---- */
+
+static int compare(const void *a, const void *b)
 {
-	(void)setfsgid(socket->st_gid);
-	(void)setfsuid(socket->st_uid);
+	return strcmp(((const struct machine *)a)->socket.path, ((const struct machine *)b)->socket.path);
 }
 
-static void become_self(void)
+static struct machine *find(struct hybrid_sockets *h, char *path)
 {
-	(void)setfsuid(geteuid());
-	(void)setfsgid(getegid());
+	const struct machine key = {.socket = {.path = path}};
+	void *found = tfind(&key, &h->by_path, compare);
+
+	return found ? *(struct machine **)found : NULL;
 }
 
-static int make_listener(const struct machine *m)
+/* Beside the machine's socket, whose directory was entered. What fails is told once, and tried again. */
+static void serve(struct hybrid_sockets *h, struct machine *m)
 {
-	cleanup_close int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	struct stat st;
-	int r = 0;
+	struct epoll_event event = {.events = EPOLLIN, .data.ptr = m};
 
-	if (fd < 0 || fchmod(fd, 0600) < 0)
-		return -errno;
-	become_owner(&m->socket);
-	/* one of a daemon that was killed is in the way; anything else is somebody's */
-	if (lstat(m->ours.sun_path, &st) == 0 && S_ISSOCK(st.st_mode))
-		(void)unlink(m->ours.sun_path);
-	if (bind(fd, (const struct sockaddr *)&m->ours, sizeof(m->ours)) < 0 || listen(fd, BACKLOG) < 0)
-		r = -errno;
-	become_self();
-	return r < 0 ? r : take_fd(&fd);
+	machine_socket_make(&m->socket);
+	if (m->socket.fd >= 0 && epoll_ctl(h->poll, EPOLL_CTL_ADD, m->socket.fd, &event) < 0)
+		machine_socket_remove(&m->socket);
+	if (m->told || !chunk_server_may_log(h->server))
+		return;
+	m->told = true;
+	if (m->socket.fd >= 0)
+		log_info("machine found socket=%s uid=%u", m->socket.path,
+			 (unsigned)m->socket.machine.st_uid);
+	else
+		log_warn("no socket for a machine path=%s_%u: %s", m->socket.path, h->port,
+			 strerror(-m->socket.fd));
 }
 
-static void machine_open(struct hybrid_sockets *h, const char *path, const struct stat *socket)
+static void machine_open(struct hybrid_sockets *h, const char *path, size_t prefix, const struct stat *socket)
 {
-	struct machine *m = calloc(1, sizeof(*m));
+	struct machine *m;
 
+	if (h->n_machines == MAX_MACHINES) {
+		if (!h->full)
+			log_warn("no socket for a machine path=%s_%u: there are %u already", path, h->port,
+				 MAX_MACHINES);
+		h->full = true;
+		return;
+	}
+	m = calloc(1, sizeof(*m));
 	if (!m)
 		return;
-	(void)snprintf(m->path, sizeof(m->path), "%s", path);
-	m->ours.sun_family = AF_UNIX;
-	m->socket = *socket;
-	m->seen = true;
-	if (snprintf(m->ours.sun_path, sizeof(m->ours.sun_path), "%s_%u", path, h->port) <
-	    (int)sizeof(m->ours.sun_path))
-		m->fd = make_listener(m);
-	else
-		m->fd = -ENAMETOOLONG;
-	if (m->fd < 0)
-		log_warn("no socket for a machine path=%s_%u: %s", path, h->port, strerror(-m->fd));
-	else
-		log_info("machine found socket=%s uid=%u", path, (unsigned)socket->st_uid);
+	*m = (struct machine){.socket = {.path = strdup(path), .port = h->port, .machine = *socket, .fd = -1},
+			      .prefix = prefix,
+			      .seen = true};
+	if (!m->socket.path || !tsearch(m, &h->by_path, compare)) {
+		free(m->socket.path);
+		free(m);
+		return;
+	}
 	LIST_INSERT_HEAD(&h->machines, m, entry);
 	h->n_machines++;
+	serve(h, m);
 }
 
 static void machine_close(struct hybrid_sockets *h, struct machine *m)
 {
-	if (m->fd >= 0) {
-		(void)close(m->fd);
-		become_owner(&m->socket);
-		(void)unlink(m->ours.sun_path);
-		become_self();
-		log_info("machine gone socket=%s", m->path);
-	}
+	struct stat unused;
+
+	if (m->told && m->socket.fd >= 0 && chunk_server_may_log(h->server))
+		log_info("machine gone socket=%s", m->socket.path);
+	/* where its directory is gone, or another's now, nothing of ours is there */
+	(void)machine_socket_enter(m->socket.path, m->prefix, &unused);
+	machine_socket_remove(&m->socket);
+	(void)tdelete(m, &h->by_path, compare);
 	LIST_REMOVE(m, entry);
 	h->n_machines--;
+	h->full = false;
+	free(m->socket.path);
 	free(m);
 }
 
-static struct machine *find(struct hybrid_sockets *h, const char *path)
-{
-	struct machine *m;
+/* ---- Looking ---- */
 
-	LIST_FOREACH(m, &h->machines, entry)
-	if (strcmp(m->path, path) == 0)
-		return m;
-	return NULL;
-}
-
-static bool same_socket(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_uid == b->st_uid &&
-	       a->st_gid == b->st_gid;
-}
-
-static void look_at(struct hybrid_sockets *h, const char *path)
+static void look_at(struct hybrid_sockets *h, char *path, size_t prefix)
 {
 	struct machine *m = find(h, path);
 	struct stat st;
 
-	if (lstat(path, &st) < 0 || !S_ISSOCK(st.st_mode))
+	if (machine_socket_enter(path, prefix, &st) != 0)
 		return;
-	if (m && !same_socket(&m->socket, &st)) { /* a new machine under an old name */
+	if (m && !machine_socket_same(&m->socket.machine, &st)) { /* a new machine under an old name */
 		machine_close(h, m);
 		m = NULL;
+		if (machine_socket_enter(path, prefix, &st) != 0)
+			return;
 	}
-	if (m && m->fd < 0)
-		m->fd = make_listener(m); /* its monitor may not have been done with the directory */
-	if (m)
-		m->seen = true;
-	else if (h->n_machines < MAX_MACHINES)
-		machine_open(h, path, &st);
+	if (!m) {
+		machine_open(h, path, prefix, &st);
+		return;
+	}
+	m->seen = true;
+	if (m->socket.fd >= 0 && machine_socket_stands(&m->socket))
+		return;
+	/* somebody has tidied up, or its monitor had not been done with the directory */
+	if (m->socket.fd >= 0)
+		machine_socket_remove(&m->socket);
+	serve(h, m);
 }
 
 static void look(struct hybrid_sockets *h)
 {
-	struct machine *m = LIST_FIRST(&h->machines), *next;
+	struct machine *m, *next;
 
+	LIST_FOREACH(m, &h->machines, entry)
+	m->seen = false;
 	for (size_t i = 0; i < h->n_patterns; i++) {
 		glob_t found = {0};
 
-		if (glob(h->patterns[i], GLOB_NOSORT, NULL, &found) == 0)
+		if (glob(h->patterns[i].text, GLOB_NOSORT, NULL, &found) == 0)
 			for (size_t k = 0; k < found.gl_pathc; k++)
-				look_at(h, found.gl_pathv[k]);
+				look_at(h, found.gl_pathv[k], h->patterns[i].prefix);
 		globfree(&found);
 	}
-	for (; m; m = next) {
+	for (m = LIST_FIRST(&h->machines); m; m = next) {
 		next = LIST_NEXT(m, entry);
 		if (!m->seen)
 			machine_close(h, m);
 	}
-	LIST_FOREACH(m, &h->machines, entry)
-	m->seen = false;
+	machine_socket_leave();
 }
 
-static void accept_all(struct hybrid_sockets *h, const struct machine *m)
+/* ---- Accepting ---- */
+
+/* False: there are no descriptors left, most likely. */
+static bool accept_some(struct hybrid_sockets *h, const struct machine *m)
 {
 	char peer[PEER_SIZE];
-	int fd;
 
-	(void)snprintf(peer, sizeof(peer), "hybrid:%s", m->path);
-	while ((fd = accept4(m->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-		(void)chunk_server_adopt(h->server, fd, peer);
+	(void)snprintf(peer, sizeof(peer), "hybrid:%s", m->socket.path);
+	for (int i = 0; i < MAX_ACCEPTS; i++) {
+		int fd = accept4(m->socket.fd, NULL, NULL, SOCK_CLOEXEC);
+
+		if (fd >= 0) {
+			(void)chunk_server_adopt(h->server, fd, peer);
+		} else if (errno != EINTR && errno != ECONNABORTED) {
+			if (errno == EAGAIN)
+				return true;
+			log_warn("accept failed: %s", strerror(errno));
+			return false;
+		}
+	}
+	return true;
 }
 
-/* False: stop. */
-static bool wait_and_accept(struct hybrid_sockets *h)
+/* Until then, and once at least. False: stop. */
+static bool accept_until(struct hybrid_sockets *h, int64_t end_ms)
 {
-	struct pollfd p[MAX_MACHINES + 1] = {{.fd = h->wake, .events = POLLIN}};
-	struct machine *m;
-	nfds_t n = 1;
+	struct epoll_event events[MAX_EVENTS];
+	int64_t left;
 
-	LIST_FOREACH(m, &h->machines, entry)
-	p[n++] = (struct pollfd){.fd = m->fd, .events = POLLIN};
-	if (poll(p, n, HYBRID_LOOK_MS) <= 0)
-		return true;
-	n = 1;
-	LIST_FOREACH(m, &h->machines, entry)
-	if (p[n++].revents & POLLIN)
-		accept_all(h, m);
-	return p[0].revents == 0;
+	do {
+		int n;
+
+		left = end_ms - now_ms();
+		n = epoll_wait(h->poll, events, MAX_EVENTS, left > 0 ? (int)left : 0);
+
+		for (int i = 0; i < n; i++) {
+			if (!events[i].data.ptr)
+				return false;
+			if (!accept_some(h, events[i].data.ptr)) {
+				(void)usleep(NO_DESCRIPTORS_US); /* do not spin */
+				break;
+			}
+		}
+	} while (left > 0);
+	return true;
 }
 
 static void *thread(void *arg)
 {
 	struct hybrid_sockets *h = arg;
+	int r = machine_socket_thread();
+	int64_t began_ms, turn_ms;
 
+	if (r < 0) {
+		log_error("machines' sockets are not looked for: %s", strerror(-r));
+		return NULL;
+	}
 	do {
+		began_ms = now_ms();
 		look(h);
-	} while (wait_and_accept(h));
+		turn_ms = (now_ms() - began_ms) * LOOK_SHARE;
+		turn_ms = turn_ms > HYBRID_LOOK_MS ? turn_ms : HYBRID_LOOK_MS;
+		turn_ms = turn_ms < MAX_TURN_MS ? turn_ms : MAX_TURN_MS;
+	} while (accept_until(h, began_ms + turn_ms));
 	while (!LIST_EMPTY(&h->machines))
 		machine_close(h, LIST_FIRST(&h->machines));
 	return NULL;
 }
 
+/* ---- The whole ---- */
+
 static int start(struct hybrid_sockets *h, const struct hybrid_sockets_config *config, struct err *e)
 {
+	struct epoll_event stop = {.events = EPOLLIN};
+
 	h->patterns = calloc(config->n_patterns + 1, sizeof(*h->patterns));
 	if (!h->patterns)
 		return err_set(e, -ENOMEM, "out of memory");
 	for (; h->n_patterns < config->n_patterns; h->n_patterns++) {
-		h->patterns[h->n_patterns] = strdup(config->patterns[h->n_patterns]);
-		if (!h->patterns[h->n_patterns])
+		struct pattern *p = &h->patterns[h->n_patterns];
+
+		p->text = strdup(config->patterns[h->n_patterns]);
+		if (!p->text)
 			return err_set(e, -ENOMEM, "out of memory");
+		p->prefix = machine_socket_prefix(p->text);
 	}
 	h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (h->wake < 0)
-		return err_errno(e, -errno, "eventfd");
+	h->poll = epoll_create1(EPOLL_CLOEXEC);
+	if (h->wake < 0 || h->poll < 0 || epoll_ctl(h->poll, EPOLL_CTL_ADD, h->wake, &stop) < 0)
+		return err_errno(e, -errno, "epoll");
 	if (pthread_create(&h->thread, NULL, thread, h) != 0)
 		return err_set(e, -EAGAIN, "no thread for the sockets of machines");
 	h->has_thread = true;
@@ -241,7 +290,7 @@ int hybrid_sockets_start(struct hybrid_sockets **out, const struct hybrid_socket
 		return err_set(e, -ENOMEM, "out of memory");
 	h->server = server;
 	h->port = config->port;
-	h->wake = -1;
+	h->wake = h->poll = -1;
 	LIST_INIT(&h->machines);
 	r = start(h, config, e);
 	if (r < 0) {
@@ -262,8 +311,10 @@ void hybrid_sockets_stop(struct hybrid_sockets *h)
 	}
 	if (h->wake >= 0)
 		(void)close(h->wake);
+	if (h->poll >= 0)
+		(void)close(h->poll);
 	for (size_t i = 0; i < h->n_patterns; i++)
-		free(h->patterns[i]);
+		free(h->patterns[i].text);
 	free(h->patterns);
 	free(h);
 }

@@ -8,13 +8,16 @@
 
 #include "chunkstore/chunk_server.h"
 
-/* How often is looked: a guest needs longer to boot, and a connection that is refused is tried again. */
+/* How often is looked, or less often, up to a second, where thousands of machines make it take long. A guest
+ * needs longer to boot, and a connection that is refused is tried again. */
 #define HYBRID_LOOK_MS 200
 
 struct hybrid_sockets;
 
 struct hybrid_sockets_config {
-	const char *const *patterns; /* glob(7), of the machines' own sockets; copied */
+	/* glob(7), of the machines' own sockets, absolute; copied. Directories that a wildcard matches, and
+	 * those below, are not followed where they are links. */
+	const char *const *patterns;
 	size_t n_patterns;
 	unsigned port;
 };
