@@ -31,16 +31,17 @@ static void wake(int signal)
 }
 
 /* The request's size; 0 when the session has ended; a negative errno when none was taken from the kernel. */
-static int receive(struct fuse_session *session, struct fuse_buf *request, unsigned int retries)
+static int receive(struct fuse_session *session, struct fuse_buf *request)
 {
 	static const struct timespec pause = {.tv_nsec = RETRY_MS * 1000000L};
+	unsigned int failures = 0;
 
 	for (;;) {
 		int r = fuse_session_receive_buf(session, request);
 
 		if (r == -EINTR || r == -EAGAIN)
 			continue;
-		if (r >= 0 || retries-- == 0)
+		if (r >= 0 || ++failures > RETRIES)
 			return r;
 		(void)nanosleep(&pause, NULL);
 	}
@@ -90,7 +91,7 @@ static int add_worker(struct fuse_loop *l)
 static int serve_one(struct fuse_worker *w)
 {
 	struct fuse_loop *l = w->loop;
-	int r = receive(l->session, &w->request, RETRIES);
+	int r = receive(l->session, &w->request);
 	bool stays;
 
 	pthread_mutex_lock(&l->lock);
@@ -134,7 +135,7 @@ static void *work(void *arg)
 static int greet(struct fuse_loop *l)
 {
 	struct fuse_buf *request = &l->workers[0].request;
-	int r = receive(l->session, request, 0);
+	int r = receive(l->session, request);
 
 	if (r > 0)
 		fuse_session_process_buf(l->session, request);

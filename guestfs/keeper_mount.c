@@ -14,7 +14,11 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
+
+#define ASK_AGAIN_MS 20
+#define ASK_TIMES 50
 
 extern char **environ;
 
@@ -159,10 +163,25 @@ static int unmount_as_user(char *target, bool lazily)
 	return status == 0 ? 0 : -EBUSY;
 }
 
+/* A moment without memory must not leave a mount that nobody serves. */
+static int is_ours(const struct keeper_mount *m)
+{
+	static const struct timespec pause = {.tv_nsec = ASK_AGAIN_MS * 1000000L};
+	int r = mount_is_at(m->target, m->mount_id);
+
+	for (int times = 0; r < 0 && times < ASK_TIMES; times++) {
+		(void)nanosleep(&pause, NULL);
+		r = mount_is_at(m->target, m->mount_id);
+	}
+	return r;
+}
+
 int keeper_mount_unmount(struct keeper_mount *m, bool lazily)
 {
-	if (!mount_is_at(m->target, m->mount_id))
-		return 0;
+	int r = is_ours(m);
+
+	if (r <= 0)
+		return r;
 	if (geteuid() != 0)
 		return unmount_as_user(m->target, lazily);
 	return umount2(m->target, UMOUNT_NOFOLLOW | (lazily ? MNT_DETACH : 0)) < 0 ? -errno : 0;

@@ -124,9 +124,12 @@ int mount_id_at(const char *target, uint64_t *id)
 	return 0;
 }
 
-bool mount_is_at(const char *target, uint64_t id)
+int mount_is_at(const char *target, uint64_t id)
 {
 	uint64_t now;
+	int r = mount_id_at(target, &now);
 
-	return mount_id_at(target, &now) == 0 && now == id;
+	if (r == -ENOENT || r == -ENOTDIR)
+		return 0;
+	return r < 0 ? r : now == id;
 }

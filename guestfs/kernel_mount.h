@@ -7,7 +7,6 @@
 #include "guestfs/front.h"
 #include "proto/base/err.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* A FUSE mount over the open /dev/fuse `device` that is one regular file. The session need not run yet. */
@@ -27,7 +26,8 @@ int mount_attach(int mount, const char *target, uint64_t *id, struct err *e);
 /* The id of the topmost mount at `target`, without asking its filesystem anything: that may not answer. */
 int mount_id_at(const char *target, uint64_t *id);
 
-/* Is the topmost mount at `target` the one with this id? */
-bool mount_is_at(const char *target, uint64_t id);
+/* Is the topmost mount at `target` the one with this id? 1, 0, or a negative errno when that cannot be told.
+ */
+int mount_is_at(const char *target, uint64_t id);
 
 #endif
