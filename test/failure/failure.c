@@ -166,7 +166,8 @@ static int parse(struct run *run, int argc, char **argv)
 			break;
 		case 'F':
 			for (size_t k = 0; k < inject_n_faults; k++)
-				(void)printf("%zu %s %u\n", k, inject_faults[k].name, inject_faults[k].flags);
+				(void)printf("%zu %s %u %u\n", k, inject_faults[k].name,
+					     inject_faults[k].flags, (unsigned int)inject_faults[k].call);
 			exit(0);
 		case 'P':
 			for (size_t k = 0; k < n_phases; k++)

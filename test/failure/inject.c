@@ -63,9 +63,9 @@ const struct inject_fault inject_faults[] = {
 	{"move_mount/ENOMEM", CALL_MOVE_MOUNT, ENOMEM, IN_DAEMON},
 	{"mount/ENOMEM", CALL_MOUNT, ENOMEM, IN_DAEMON},
 	{"umount/EBUSY", CALL_UMOUNT, EBUSY, IN_DAEMON},
-	{"device/EINTR", CALL_READ, EINTR, IN_DAEMON | HARMLESS | ON_DEVICE},
-	{"device/ENOENT", CALL_READ, ENOENT, IN_DAEMON | HARMLESS | ON_DEVICE},
-	{"device/ENOMEM", CALL_READ, ENOMEM, IN_DAEMON | ON_DEVICE},
+	{"device/EINTR", CALL_DEVICE, EINTR, IN_DAEMON | HARMLESS},
+	{"device/ENOENT", CALL_DEVICE, ENOENT, IN_DAEMON | HARMLESS},
+	{"device/ENOMEM", CALL_DEVICE, ENOMEM, IN_DAEMON},
 };
 const size_t inject_n_faults = sizeof(inject_faults) / sizeof(inject_faults[0]);
 
@@ -122,6 +122,8 @@ void inject_arm(size_t fault, uint64_t at, bool always, bool trace)
 	inject_order->trace = trace;
 	inject_order->seen = 0;
 	inject_order->failed = 0;
+	for (size_t k = 0; k < N_CALLS; k++)
+		inject_order->calls[k] = 0;
 	inject_order->armed = 1;
 }
 
@@ -155,9 +157,13 @@ int inject_now(enum inject_call call, size_t size)
 	if (!o || !o->armed)
 		return 0;
 	f = &inject_faults[o->fault];
+	if (call == CALL_READ && is_device(size))
+		call = CALL_DEVICE;
 	/* the eight bytes of an eventfd(2) are always taken */
-	if (f->call != call || (call == CALL_WRITE && size == 8) ||
-	    (call == CALL_READ && is_device(size) != ((f->flags & ON_DEVICE) != 0)))
+	if (call == CALL_WRITE && size == 8)
+		return 0;
+	atomic_fetch_add(&o->calls[call], 1);
+	if (f->call != call)
 		return 0;
 	n = atomic_fetch_add(&o->seen, 1) + 1;
 	if (n < o->at || (n > o->at && !o->always))

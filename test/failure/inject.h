@@ -21,6 +21,7 @@ enum inject_call {
 	CALL_MEMORY, /* malloc(3) and its kin, whoever calls: OpenSSL, zstd, jansson, libfuse, libc */
 	CALL_OPEN,
 	CALL_READ,
+	CALL_DEVICE, /* read(2) of /dev/fuse */
 	CALL_WRITE,
 	CALL_CLOSE,
 	CALL_STAT,
@@ -48,6 +49,7 @@ enum inject_call {
 	CALL_MOVE_MOUNT,
 	CALL_MOUNT,
 	CALL_UMOUNT,
+	N_CALLS,
 };
 
 /* What a fault is used for, and what is expected. */
@@ -55,7 +57,6 @@ enum {
 	IN_IMAGE = 1,  /* by test-failure */
 	IN_DAEMON = 2, /* by mounts.py */
 	HARMLESS = 4,  /* a single one must not be noticed; nothing real does it for ever */
-	ON_DEVICE = 8, /* of /dev/fuse only */
 };
 
 struct inject_fault {
@@ -71,11 +72,12 @@ extern const size_t inject_n_faults;
 /* As mounts.py lays it out: 8 bytes each. */
 struct inject_order {
 	atomic_uint_fast64_t armed;
-	uint64_t fault;	 /* in inject_faults */
-	uint64_t at;	 /* 1 …: which call */
-	uint64_t always; /* and all that follow */
-	uint64_t trace;	 /* tell on stderr from where the first one was called */
-	atomic_uint_fast64_t seen, failed;
+	uint64_t fault;			     /* in inject_faults */
+	uint64_t at;			     /* 1 …: which call */
+	uint64_t always;		     /* and all that follow */
+	uint64_t trace;			     /* tell on stderr from where the first one was called */
+	atomic_uint_fast64_t seen, failed;   /* of the fault's kind */
+	atomic_uint_fast64_t calls[N_CALLS]; /* of every kind */
 };
 
 extern struct inject_order *inject_order; /* NULL: nothing fails */

@@ -13,6 +13,7 @@ import ctypes
 import errno
 import hashlib
 import mmap
+import multiprocessing
 import os
 import re
 import signal
@@ -28,17 +29,17 @@ READ_ERRORS = {errno.EIO, errno.ENOMEM}
 ENDED_ERRORS = {errno.ENOTCONN, errno.ECONNABORTED}
 IN_DAEMON, HARMLESS = 2, 4
 REFERENCE = "localhost:5000/failure/test:1"
+PAUSE = 8  # seconds: the longest between two tries of a connection, and more
 HANG = 40  # seconds: a busy machine, and the daemon's own time-outs
-# Libraries that do not survive a failed allocation; the daemon ends with them, before it has asked a host for
-# anything. A trial that goes wrong is no failure of ours when the failing call came from one of these:
-#   libseccomp 2.5.4, seccomp_load(): writes behind an array that could not grow
-#   libfuse 3.14, fuse_session_loop_mt(): ends when a thread has no memory for its next request; then the daemon
-#   ends; its mount stays, as every name would seem to be gone without it, and fails with ENOTCONN
-LIMITS = ("libseccomp.so.2",)
 FUSE_FAILED = "the FUSE session has failed"
-# When these fail at a signal's unmount, the mount stays: statx(2) is how it knows its own mount, the keeper is
-# asked over a socket (keeper.h), and a lazy umount that is busy does not exist.
-MAY_STAY = {"stat/ENOMEM", "send/EPIPE", "send/ENOBUFS", "recv/end", "recv/ECONNRESET", "umount/EBUSY"}
+# What for ever keeps a daemon from reading requests, for as long as it tries (fuse_loop.c): it ends, and its
+# mount stays and fails, as every name would seem to be gone without it.
+ENDS_SESSION = ("device/ENOMEM", True)
+# What keeps a signal's unmount from being made, once (False) or for ever: statx(2) is how the keeper knows its own
+# mount, the keeper is asked over a socket (keeper.h), and a lazy umount that is busy does not exist.
+UNMOUNT_FAILED = "unmount failed"
+MAY_STAY = {("stat/ENOMEM", True), ("umount/EBUSY", True)} | {
+    (name, always) for name in ("send/EPIPE", "send/ENOBUFS", "recv/end", "recv/ECONNRESET") for always in (False, True)}
 PHASES = {"start": None, "live": None, "umount": None, "term": None}
 
 
@@ -52,7 +53,7 @@ class Order:
         self.map = mmap.mmap(self.file.fileno(), 4096)
 
     def arm(self, fault, at, always, trace=False):
-        self.map[0:56] = struct.pack("<7Q", 0, fault, at, always, trace, 0, 0)
+        self.map[0:4096] = struct.pack("<7Q", 0, fault, at, always, trace, 0, 0).ljust(4096, b"\0")
         self.map[0:8] = struct.pack("<Q", 1)
 
     def disarm(self):
@@ -60,6 +61,9 @@ class Order:
 
     def seen(self):
         return struct.unpack_from("<Q", self.map, 40)[0]
+
+    def calls(self, kind):
+        return struct.unpack_from("<Q", self.map, 56 + 8 * kind)[0]
 
 
 class Wrong(Exception):
@@ -129,7 +133,7 @@ class Daemon:
         self.env = {**os.environ, "LD_PRELOAD": a.library, "COCOON_INJECT": os.path.join(work, "order")}
         self.log = os.path.join(work, "log")
         self.process = None
-        self.limit = self.may_stay = False
+        self.session_may_end = self.may_stay = False
 
     def start(self, *options):
         """Returns when the command has ended: its status and its words."""
@@ -230,7 +234,6 @@ def try_start(d, tree, arm):
 
 def reads_fail(d):
     """After the session's end: whatever the kernel does not know by itself is an error, and never missing."""
-    d.limit = True
     try:
         os.lstat(os.path.join(d.mount, "sub", "text"))
     except OSError as e:
@@ -239,12 +242,14 @@ def reads_fail(d):
 
 
 def all_right(d, tree):
-    try:
-        tree.compare(d.mount, False)
-    except Wrong:
-        if FUSE_FAILED not in d.words():
-            raise
-        reads_fail(d)
+    """A host that has failed is asked again a little later; until then reads may fail."""
+    deadline = time.monotonic() + PAUSE
+    while failed := tree.compare(d.mount, True):
+        if d.session_may_end and FUSE_FAILED in d.words():
+            return reads_fail(d)
+        if time.monotonic() > deadline:
+            raise Wrong(f"{failed} names still cannot be read: {d.words()[-300:]}")
+        time.sleep(0.05)
 
 
 def try_live(d, tree, arm):
@@ -269,8 +274,8 @@ def try_end(d, tree, arm, end):
     if not d.ends():
         raise Wrong(f"it does not end: {d.words()[-300:]}")
     d.order.disarm()
-    if d.may_stay and d.mounted() and umount(d.mount, 2):
-        d.limit = True
+    if d.may_stay and UNMOUNT_FAILED in d.words():
+        umount(d.mount, 2)
     d.must_be_gone()
     return 0, ""
 
@@ -308,33 +313,32 @@ def watched(run, d):
 
 
 class Worker:
-    def __init__(self, a, front, number):
+    def __init__(self, a, front):
         self.a, self.front = a, front
-        work = os.path.join(a.work, f"{front}.{number}")
+        work = os.path.join(a.work, f"mounts-{front}")
         mount = os.path.join(work, "mnt")
         os.makedirs(mount, exist_ok=True)
         self.daemon = Daemon(a, front, mount, work)
         self.tree = Tree(a.tree)
-        self.trials = self.wrong = self.limits = 0
+        self.calls = []
+        self.trials = self.wrong = 0
 
     def one(self, phase, fault, at, always):
         """(reached, failed)"""
         d = self.daemon
         self.trials += 1
-        d.limit, d.may_stay = False, phase == "term" and fault["name"] in MAY_STAY
+        what = fault["name"], always
+        d.may_stay, d.session_may_end = phase == "term" and what in MAY_STAY, what == ENDS_SESSION
         failed, words, reached = 0, "", True
         try:
             failed, words = watched(lambda: PHASES[phase](
                 d, self.tree, lambda: d.order.arm(fault["number"], at, always, self.a.trace)), d)
             reached = d.order.seen() >= at
-            self.limits += d.limit
-            if failed and fault["flags"] & HARMLESS:
+            if failed and not always and (fault["flags"] & HARMLESS or fault["name"] == ENDS_SESSION[0]):
                 raise Wrong(f"should have gone on: {words[-300:]}")
         except Wrong as e:
-            limit = "" if self.a.trace else self.limit(phase, fault, at, always)
-            self.wrong += not limit
-            self.limits += bool(limit)
-            print(f"{limit or 'WRONG'}  --front {self.front} --phase {phase} --fault {fault['name']} "
+            self.wrong += 1
+            print(f"WRONG  --front {self.front} --phase {phase} --fault {fault['name']} "
                   f"{'--always' if always else '--once'} --at {at}: {e}", flush=True)
             if self.a.trace:
                 print(d.words())
@@ -344,44 +348,54 @@ class Worker:
             print(f"{d.order.seen()} calls, {failed} failures\n{words}")
         return reached, failed
 
-    def limit(self, phase, fault, at, always):
-        """The library of LIMITS from which the call came that failed."""
-        d = self.daemon
-        d.clear()
-        try:
-            watched(lambda: PHASES[phase](d, self.tree, lambda: d.order.arm(fault["number"], at, always, True)), d)
-        except (Wrong, OSError):
-            pass
-        finally:
-            d.clear()
-        return next((name for name in LIMITS if name in d.words()), "")
+    def count(self, phase):
+        """A mount where nothing fails; from then on the number of calls of each kind is known."""
+        self.one(phase, {"number": 0, "name": "none", "flags": 0}, 1 << 60, False)
+        self.calls = [self.daemon.order.calls(kind) for kind in range(64)]
 
     def sweep(self, phase, fault, always):
         if self.a.at:
             self.one(phase, fault, self.a.at, always)
             return
-        wrong, trials = self.wrong, self.trials
-        self.one(phase, fault, 1 << 60, always)
-        calls = self.daemon.order.seen()
+        wrong, trials, calls = self.wrong, self.trials, self.calls[fault["call"]]
         most = self.a.most * (8 if fault["name"].startswith("memory") else 1)
-        step = max(1, calls // most) if self.a.most else 1
-        at, missed, failures = self.a.start, 0, 0
-        while missed < 2 and (at <= calls or not self.a.most):
+        step = max(1, calls // most) if most else 1
+        # without --most until no call is left to fail: threads make their number vary
+        at, missed, failures = self.a.start + fault["number"] * 7919 % step, 0, 0
+        while calls and missed < 2 and (at <= calls or not most):
             reached, failed = self.one(phase, fault, at, always)
             missed = 0 if reached else missed + 1
             failures += failed > 0
-            at += step if at > self.a.dense else 1
+            at += step
         if calls:
             print(f"{'FAILED' if self.wrong > wrong else 'ok    '}  {self.front:5} {phase:6} {fault['name']:22} "
-                  f"{'always' if always else 'once':6} {calls:6} calls, {self.trials - trials - 1:5} tried, "
+                  f"{'always' if always else 'once':6} {calls:6} calls, {self.trials - trials:5} tried, "
                   f"{failures:5} gave an error", flush=True)
+
+    def run(self):
+        for phase in self.a.phase or PHASES:
+            if not self.a.at:
+                self.count(phase)
+            for fault in faults_of(self.a):
+                for always in (False, True):
+                    if (self.a.once or self.a.always) and not (self.a.always if always else self.a.once):
+                        continue
+                    # no signal can be told from a descriptor that is never read
+                    if not (always and (fault["flags"] & HARMLESS or (phase, fault["name"]) == ("term", "read/EIO"))):
+                        self.sweep(phase, fault, always)
+        return self.trials, self.wrong
 
 
 def faults_of(a):
     for line in subprocess.run([a.program, "--faults"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines():
-        number, name, flags = line.split()
+        number, name, flags, call = line.split()
         if int(flags) & IN_DAEMON and (not a.fault or name in a.fault):
-            yield {"number": int(number), "name": name, "flags": int(flags)}
+            yield {"number": int(number), "name": name, "flags": int(flags), "call": int(call)}
+
+
+def sweep_front(job):
+    a, front = job
+    return Worker(a, front).run()
 
 
 def main():
@@ -397,23 +411,12 @@ def main():
     p.add_argument("--trace", action="store_true", help="say from where the failing call was made")
     p.add_argument("--most", type=int, default=0, help="indices of each fault (8 times as many allocations); 0: all")
     p.add_argument("--start", type=int, default=1, help="the first index")
-    p.add_argument("--dense", type=int, default=0, help="and all the first ones up to here")
     a = p.parse_args()
-    workers = []
-    for front in a.front or ("block", "tree"):
-        w = Worker(a, front, os.getpid())
-        workers.append(w)
-        for phase in a.phase or PHASES:
-            for fault in faults_of(a):
-                for always in (False, True):
-                    if (a.once or a.always) and not (a.always if always else a.once):
-                        continue
-                    # no signal can be told from a descriptor that is never read
-                    if not (always and (fault["flags"] & HARMLESS or (phase, fault["name"]) == ("term", "read/EIO"))):
-                        w.sweep(phase, fault, always)
-    print(f"{sum(w.trials for w in workers)} mounts, {sum(w.wrong for w in workers)} wrong, "
-          f"{sum(w.limits for w in workers)} limits of libraries")
-    return any(w.wrong for w in workers)
+    # a front each; a mount waits more than it works
+    with multiprocessing.Pool(2) as pool:
+        done = pool.map(sweep_front, [(a, front) for front in a.front or ("block", "tree")])
+    print(f"{sum(d[0] for d in done)} mounts, {sum(d[1] for d in done)} wrong")
+    return any(d[1] for d in done)
 
 
 if __name__ == "__main__":
