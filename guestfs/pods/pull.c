@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 
 #define NAME_MAX_SIZE 128 /* of a container's id, with NUL; containerd's have 76 bytes at most */
 #define PATH_SIZE 512
+#define GONE_MS 2000u
 
 struct puller {
 	struct puller_options options;
@@ -136,6 +138,18 @@ static int take_lock(const struct pod *pod)
 	return take_fd(&fd);
 }
 
+/* Until the processes of a pull that was ended are gone, or have been told and do not go. */
+static void wait_gone(const struct pod *pod)
+{
+	struct deadline deadline = deadline_after(GONE_MS);
+	int fd;
+
+	while ((fd = take_lock(pod)) == -EBUSY && !deadline_passed(&deadline))
+		(void)poll(NULL, 0, 10);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
 static void reap_pod(struct puller *p, const char *name)
 {
 	struct pod pod;
@@ -166,6 +180,7 @@ static void give_up_pod(struct puller *p, const char *name)
 	if (pod_paths(&pod, p, name) < 0 || access(pod.manifest, F_OK) == 0)
 		return;
 	unmount_all(&pod);
+	wait_gone(&pod);
 	log_warn("pull given up name=%s", name);
 }
 
@@ -280,10 +295,11 @@ int puller_pull(struct puller *p, const char *image, const char *bundle, const s
 		r = pod_mount(p, &pod, image, deadline, manifest, e);
 	if (pod.lock >= 0)
 		(void)close(pod.lock); /* if it is mounted, the mounting program has it, too */
-	if (r < 0)
+	if (r < 0) {
+		wait_gone(&pod);
 		puller_reap(p);
-	if (r < 0)
 		return err_prefix(e, r, "%.256s", image);
+	}
 	log_info("pulled image=%s manifest=%s bundle=%s", image, manifest, bundle);
 	return 0;
 }
