@@ -67,7 +67,7 @@ static int collect(struct snapshots *s, const char *name, struct lowers *l, stru
 	return 0;
 }
 
-int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e)
+static int look_below(struct snapshots *s, const char *parent, struct lowers *l, struct err *e)
 {
 	int r = snapshot_db_begin(s->db, e);
 
@@ -75,6 +75,15 @@ int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers
 		return r;
 	r = collect(s, parent, l, e);
 	snapshot_db_rollback(s->db);
+	return r;
+}
+
+int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e)
+{
+	int r = look_below(s, parent, l, e);
+
+	if (r == -ENOENT && snapshots_restore(s, parent, NULL) == 0)
+		r = look_below(s, parent, l, e);
 	if (r < 0 || !l->reference || s->road == ROAD_KATA)
 		return r;
 	if (!s->local)

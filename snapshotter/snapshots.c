@@ -165,8 +165,6 @@ static int prepare_ordinary(struct snapshots *s, enum snapshot_kind kind, const 
 	if (!x.name || !x.parent || labels_copy(&x.labels, labels) < 0)
 		return -ENOMEM;
 	r = snapshots_find_lowers(s, parent, &l, e);
-	if (r == -ENOENT && snapshots_restore(s, parent, NULL) == 0)
-		r = snapshots_find_lowers(s, parent, &l, e);
 	if (r < 0)
 		return r;
 	r = create_durably(s, &x, &l, &x.id, e);

@@ -50,8 +50,8 @@ int snapshots_restore(struct snapshots *s, const char *name, struct err *e);
 int snapshots_prepare_sealed(struct snapshots *s, const char *key, const char *parent,
 			     const struct labels *labels, struct err *e);
 
-/* Find what is below `parent`, and on the local road have the image mounted (and held, until
- * snapshots_release_lowers()) when there is one. */
+/* Find what is below `parent`, which is made again when it is a sealed layer that is missing, and on the
+ * local road have the image mounted (and held, until snapshots_release_lowers()) when there is one. */
 int snapshots_find_lowers(struct snapshots *s, const char *parent, struct lowers *l, struct err *e);
 void snapshots_release_lowers(struct snapshots *s, const struct lowers *l);
 /* How to mount the snapshot: one directory is bound; more are put together by overlayfs; what a guest brings
