@@ -29,7 +29,12 @@ _cocoon() {
 		)
 		return
 		;;
-	--image-key | --domain | --startup | --policy | --ca | --authfile)
+	--host)
+		compopt -o nospace
+		mapfile -t COMPREPLY < <(compgen -W 'unix: vsock: tls:' -- "$cur")
+		return
+		;;
+	--tls-identity | --image-key | --domain | --startup | --policy | --ca | --authfile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -61,7 +66,7 @@ _cocoon() {
 		;;
 	inspect:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --json $remote" -- "$cur") ;;
 	verify:-* | export:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --policy $remote" -- "$cur") ;;
-	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --digest --policy --front --cache-size --timeout --wait --foreground --help' -- "$cur") ;;
+	mount:-*) mapfile -t COMPREPLY < <(compgen -W '--key --host --tls-identity --digest --policy --front --cache-size --timeout --wait --foreground --help' -- "$cur") ;;
 	pull:-*) mapfile -t COMPREPLY < <(compgen -W "--address --namespace --snapshotter --platform --json --quiet $remote" -- "$cur") ;;
 	keygen:*)
 		if [ "$COMP_CWORD" = 2 ]; then

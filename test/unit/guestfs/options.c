@@ -54,6 +54,22 @@ Test(options, reads_the_command)
 	options_deinit(&o);
 }
 
+Test(options, reads_a_host_behind_a_network)
+{
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --host tls:[::1]:7681:" DIGEST
+			   " --tls-identity /id.pem a.b/c:1 /tmp"),
+		     0, "%s", e.text);
+	cr_assert_str_eq(o.host, "tls:[::1]:7681:" DIGEST);
+	cr_assert_str_eq(o.tls_identity, "/id.pem");
+	options_deinit(&o);
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --host tls:[::1]:7681 a.b/c:1 /tmp"), -EINVAL);
+	cr_assert_not_null(strstr(e.text, "PIN"), "%s", e.text);
+	options_deinit(&o);
+	cr_assert_eq(parse("cocoon-guestfs --key file:/k --tls-identity /id.pem a.b/c:1 /tmp"), -EINVAL);
+	cr_assert_not_null(strstr(e.text, "--tls-identity"), "%s", e.text);
+	options_deinit(&o);
+}
+
 Test(options, has_defaults)
 {
 	cr_assert_eq(parse("/usr/bin/cocoon-guestfs --key file:/k localhost:5000/a /tmp"), 0, "%s", e.text);
