@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Includes go one way: proto ← crypto ← chunkstore ← snapshotter, and proto, crypto ← guestfs ← publisher. The host's side sees of
-# crypto/ only what hashes, and TLS; the publisher sees of guestfs/ only the image reader and of chunkstore/ only the registry client.
+# crypto/ only what hashes, and TLS; the publisher sees of guestfs/ only the image reader and
+# whom it asks for keys, and of chunkstore/ only the registry client and how that runs a helper.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -39,8 +40,8 @@ folder crypto 'proto/base/*' 'proto/format/*'
 folder chunkstore 'proto/*' "${host[@]}"
 folder snapshotter 'chunkstore/*' 'proto/*' "${host[@]}" 'google/protobuf/*'
 folder guestfs 'proto/*' 'crypto/*'
-folder publisher 'proto/*' 'crypto/*' chunkstore/registry.h chunkstore/docker_config.h \
-	guestfs/image.h guestfs/source.h 'guestfs/source_*.h' guestfs/key_spec.h 'google/protobuf/*'
+folder publisher 'proto/*' 'crypto/*' chunkstore/registry.h chunkstore/docker_config.h chunkstore/helper.h \
+	guestfs/image.h guestfs/source.h 'guestfs/source_*.h' guestfs/key_spec.h guestfs/key_service.h 'google/protobuf/*'
 
 [ "$checked" -gt 100 ] || {
 	echo "only $checked includes were found: this test does not see the sources" >&2

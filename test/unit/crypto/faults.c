@@ -5,6 +5,7 @@
 #include "crypto/jwa.h"
 #include "crypto/jwe.h"
 #include "crypto/kdf.h"
+#include "crypto/key_provider.h"
 #include "crypto/keyfile.h"
 #include "crypto/keypair.h"
 #include "crypto/keywrap.h"
@@ -270,6 +271,61 @@ Test(faults, wrapped_image_key, .init = scratch_open, .fini = scratch_close)
 		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 		cr_assert_eq(ERR_peek_error(), 0, "%s", fault_name());
 	}
+	cr_assert_eq(r, 0);
+	cr_assert(secret_equal(&out, &key));
+}
+
+/* A provider that wraps nothing: the options that it is to wrap are the packet. */
+static int keep_nothing(void *arg, const struct buf *question, struct buf *answer, struct err *e)
+{
+	const char *in = (const char *)question->data;
+	const char *options = memmem(in, question->size, "\"optsdata\":\"", 12);
+
+	(void)arg;
+	(void)e;
+	buf_put(answer, "{\"keywrapresults\":{\"annotation\":\"", 33);
+	buf_put(answer, options + 12, strcspn(options + 12, "\"") + 1);
+	buf_put(answer, "}}", 2);
+	return buf_failed(answer) ? -ENOMEM : 0;
+}
+
+/* Unwraps it, as a list. */
+static int give_back(void *arg, const struct buf *question, struct buf *answer, struct err *e)
+{
+	const struct buf *options = arg;
+
+	(void)question;
+	(void)e;
+	buf_put(answer, "{\"keyunwrapresults\":{\"optsdata\":[", 33);
+	for (size_t i = 0; i < options->size; i++) {
+		char text[8];
+
+		buf_put(answer, text,
+			(size_t)snprintf(text, sizeof(text), i ? ",%u" : "%u", options->data[i]));
+	}
+	buf_put(answer, "]}}", 3);
+	return buf_failed(answer) ? -ENOMEM : 0;
+}
+
+static int provider_wrap_anew(struct buf *to)
+{
+	buf_deinit(to);
+	return key_provider_wrap(to, &key, &image, "keyid=x", keep_nothing, NULL, NULL);
+}
+
+Test(faults, image_key_of_a_key_provider)
+{
+	cleanup_buf struct buf b = {.max = KEYWRAP_MAX_ANNOTATION}, options = {.max = PRIVATE_OPTIONS_MAX};
+	struct secret out;
+	int r;
+
+	each_fault (r, provider_wrap_anew(&b))
+		cr_assert_lt(r, 0, "%s", fault_name());
+	cr_assert_eq(r, 0);
+	private_options_encode(&options, &key, &image);
+	memset(&out, UNTOUCHED, sizeof(out));
+	each_fault (r, key_provider_unwrap(&out, "e30=", &image, give_back, &options, NULL))
+		cr_assert(r < 0 && all(UNTOUCHED, &out, sizeof(out)), "%s", fault_name());
 	cr_assert_eq(r, 0);
 	cr_assert(secret_equal(&out, &key));
 }

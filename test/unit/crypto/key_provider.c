@@ -199,6 +199,7 @@ Test(key_provider, refuses_answers_that_are_none)
 		{"{\"keyunwrapresults\":{\"optsdata\":[99999999999999999999]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":[-1]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":[a]}}", -EPROTO},
+		{"{\"keyunwrapresults\":{\"optsdata\":[1a]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":[0,255,\t7\r\n]}}", -EUCLEAN},
 		{"{\"keyunwrapresults\":{\"optsdata\":[1],\"optsdata\":[1]}}", -EPROTO},
 		{"{\"optsdata\":[1,2]}", -EPROTO},

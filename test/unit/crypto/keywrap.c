@@ -259,6 +259,7 @@ Test(keywrap, refuses_every_breach_of_w1)
 		"\"symkey\":\"",
 		"{\"symkey\":null,\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		"{\"symkey\":5,\"digest\":\"" DIGEST_OF_IMAGE "\"}",
+		"{\"symkey\":[5],\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		"{\"symkey\":\"\",\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		"{\"digest\":\"" DIGEST_OF_IMAGE "\"}",
 		/* 31 and 33 bytes, another alphabet, spare bits, escapes */
