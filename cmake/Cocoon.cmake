@@ -17,6 +17,8 @@ target_link_libraries(flags INTERFACE Threads::Threads)
 
 if(STATIC)
   set(CMAKE_FIND_LIBRARY_SUFFIXES .a)
+  # Of two archives from pkg-config CMake does not know which one needs the other; this comes last of all.
+  set(CMAKE_C_STANDARD_LIBRARIES -lcrypto)
   # The same bytes wherever the source tree is.
   target_compile_options(flags INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}/=)
 endif()

@@ -22,7 +22,8 @@ PACKAGES[image]="mmdebstrap umoci python3-minimal zstd"
 
 # Unit tests, fuzzing and the tools that tests compare with.
 PACKAGES[test]="libcriterion-dev clang llvm libclang-rt-14-dev clang-format clang-tidy binutils
-	golang-go golang-github-containers-ocicrypt-dev erofs-utils cryptsetup-bin attr acl libarchive-tools libcap2-bin umoci skopeo python3 strace zstd shellcheck"
+	golang-go golang-github-containers-ocicrypt-dev erofs-utils cryptsetup-bin attr acl libarchive-tools libcap2-bin umoci skopeo python3 strace zstd shellcheck
+	python3-jsonschema python3-yaml systemd"
 
 # Building and driving the peers that the benchmark compares with.
 PACKAGES[peers]="golang-go golang-github-containerd-containerd-dev
