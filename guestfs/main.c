@@ -281,13 +281,13 @@ int main(int argc, char **argv)
 		options_deinit(&o);
 		return r < 0 ? EXIT_USAGE : EXIT_GOOD;
 	}
-	log_init("cocoon-guestfs", o.log_level);
 	/* chunks come and go in sizes of many pages: without this each is a mapping of its own, faulted in
 	 * anew */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	(void)mallopt(M_ARENA_MAX, 2);
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* a huge page is resident for the sake of a small one */
 	r = o.foreground ? 0 : background_begin(&background, &e);
+	log_init("cocoon-guestfs", o.log_level); /* by now it is known whether to the journal */
 	if (r == 0)
 		r = become(&g, &o, &background, &e);
 	if (r < 0) {
