@@ -26,13 +26,12 @@ typedef Containerd__Services__Snapshots__V1__Info__LabelsEntry pb_label;
 	ProtobufCMessage *message = NULL;                                                                    \
 	const Containerd__Services__Snapshots__V1__##name *request;                                          \
 	struct snapshots *snapshots;                                                                         \
-	enum road road;                                                                                      \
 	int r = rpc_request(call, &containerd__services__snapshots__v1__##lower##__descriptor, &message, e); \
+	int road;                                                                                            \
 	request = (const void *)message;                                                                     \
-	if (r == 0)                                                                                          \
-		r = find_road(service, call, request->snapshotter, &road, e);                                \
-	if (r < 0)                                                                                           \
-		return r;                                                                                    \
+	road = r < 0 ? r : find_road(service, call, request->snapshotter, e);                                \
+	if (road < 0)                                                                                        \
+		return road;                                                                                 \
 	snapshots = service->roads[road].snapshots
 
 /* A map<string, string> is a different C type in each message, always {base, key, value}. */
@@ -51,21 +50,21 @@ static int take_label(struct labels *to, const char *key, const char *value, str
 	return *value ? labels_set(to, key, value, e) : 0;
 }
 
+/* Which road; -EINVAL when the name is not ours. */
 static int find_road(const struct snapshots_service *s, struct rpc *call, const char *snapshotter,
-		     enum road *out, struct err *e)
+		     struct err *e)
 {
-	for (enum road i = 0; i < N_ROADS; i++)
+	for (int i = 0; i < N_ROADS; i++)
 		if (strcmp(s->roads[i].snapshotter, snapshotter) == 0) {
 			rpc_name(call, road_names[i]);
-			*out = i;
-			return 0;
+			return i;
 		}
 	return err_set(e, -EINVAL,
 		       "snapshotter %.64s is not configured: local.snapshotter is %s, kata.snapshotter is %s",
 		       snapshotter, s->roads[ROAD_LOCAL].snapshotter, s->roads[ROAD_KATA].snapshotter);
 }
 
-static void log_outcome(const char *method, enum road road, const char *key, int r, const struct err *e)
+static void log_outcome(const char *method, int road, const char *key, int r, const struct err *e)
 {
 	if (r == 0 || r == -EEXIST || r == -ENOENT)
 		log_debug("%s road=%s key=%s: %s", method, road_names[road], key, r == 0 ? "ok" : e->text);
