@@ -13,15 +13,15 @@ Runs the tests, cheap ones first; without a PART all of them, `quick` stands for
   layering     which folder includes which; what the host daemon links
   unit         unit tests of every module (gcc), malformed samples through every decoder
   vectors      known answers: Wycheproof, RFC 5869, dm-verity, ocicrypt
-  clang        the same build with clang, warnings are errors
-  tidy         clang-tidy
+  tidy         clang's warnings, which are errors as gcc's are, and clang-tidy
   asan         unit tests and malformed samples under AddressSanitizer and UBSan
   tsan         unit tests under ThreadSanitizer
   fuzz         each fuzz target for FUZZ_SECONDS (default 4)
   harness      the tests' own tools: clean-up, tree comparison, the two oracles
   hostile      every bit flipped, random mutations, the simulator, each call failing in process, a host that lies to
-               real mounts of sanitized daemons, what a host can tell from what is asked. By hand, as it takes
-               long: test/failure/run.sh, each call failing in the daemon with a real mount
+               real mounts of sanitized daemons, what a host can tell from what is asked, a slice of each call failing in
+               the daemon with a real mount
+  delivery     the guest's part as one program, a Kata image that has it, configuration against schemas, kernels
   integration  publisher, chunk store and guest with a real registry, real FUSE and real EROFS
   containerd   snapshotter and `cocoon pull` under a real containerd and runc
   vm           a pod in a virtual machine: Debian kernels, a real virtio socket
@@ -35,7 +35,7 @@ cd "$(dirname "$0")/.." || exit 1
 SOURCE=$PWD
 BUILD_ROOT=${BUILD_ROOT:-$SOURCE/build-test}
 FUZZ_SECONDS=${FUZZ_SECONDS:-4}
-ALL="format layering unit vectors clang tidy asan tsan fuzz harness hostile integration containerd vm"
+ALL="format layering unit vectors tidy asan tsan fuzz harness hostile delivery integration containerd vm"
 HOSTILE="tamper|sim|failure" # names of ctest tests that belong to part hostile
 PASSED=0
 FAILED=0
@@ -85,7 +85,7 @@ tests() {
     local name=$1 log passed failed status=0 start=$SECONDS
     shift
     log=$(mktemp)
-    ctest --test-dir "$BUILD_ROOT/$name" -j2 --output-on-failure --timeout 300 --no-tests=error "$@" \
+    ctest --test-dir "$BUILD_ROOT/$name" -j4 --output-on-failure --timeout 300 --no-tests=error "$@" \
         >"$log" 2>&1 </dev/null || status=$?
     passed=$(grep -c ' Passed ' "$log")
     failed=$(grep -cE '\*\*\*(Failed|Exception|Timeout|Not Run)|Subprocess aborted' "$log")
@@ -107,8 +107,9 @@ declare -A SCRIPT_PATH=() SCRIPT_LOG=() SCRIPT_BEGAN=()
 script_begin() {
     local log
     log=$(mktemp)
+    # shellcheck disable=SC2086 # its arguments are words
     env BUILD_ROOT="$BUILD_ROOT" COCOON_BIN="$BUILD_ROOT/unit/bin" COCOON_BUILD="$BUILD_ROOT/unit" \
-        bash "$1" >"$log" 2>&1 </dev/null &
+        bash $1 >"$log" 2>&1 </dev/null &
     SCRIPT_PATH[$!]=$1 SCRIPT_LOG[$!]=$log SCRIPT_BEGAN[$!]=$SECONDS
 }
 
@@ -133,7 +134,7 @@ scripts_stop() {
 }
 trap scripts_stop INT TERM
 
-# test_scripts PATH…: a script is one test. Two at a time: they share nothing but the programs.
+# test_scripts PATH…: a script, perhaps with arguments, is one test. Two at a time: they share nothing but the programs.
 test_scripts() {
     local path
     for path; do
@@ -185,21 +186,18 @@ part_vectors() {
     tests unit -R '^vectors/'
 }
 
-# clang-tidy reads the commands of a clang build: it does not know gcc's warnings
-clang_build() {
-    [ -n "${CLANG_BUILT:-}" ] || build clang -DCMAKE_C_COMPILER=clang
-    CLANG_BUILT=1
-}
-
-part_clang() {
-    clang_build
+# clang's warnings are errors here; and clang-tidy reads this build's commands: it does not know gcc's warnings
+tsan_build() {
+    [ -n "${TSAN_BUILT:-}" ] ||
+        build tsan -DSANITIZE=thread -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    TSAN_BUILT=1
 }
 
 part_tidy() {
-    clang_build
+    tsan_build
     # shellcheck disable=SC2016
     check tidy sh -c 'git ls-files "*.c" | grep -vE "^test/" | xargs -P2 -n1 clang-tidy --quiet -p "$1"' \
-        tidy "$BUILD_ROOT/clang"
+        tidy "$BUILD_ROOT/tsan"
 }
 
 part_asan() {
@@ -208,7 +206,7 @@ part_asan() {
 }
 
 part_tsan() {
-    build tsan -DSANITIZE=thread -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=RelWithDebInfo
+    tsan_build
     TSAN_OPTIONS="ignore_noninstrumented_modules=1 ${TSAN_OPTIONS:-}" tests tsan -R '^unit/'
 }
 
@@ -236,7 +234,13 @@ part_harness() {
 part_hostile() {
     develop_build
     tests unit -R "^($HOSTILE)/"
-    test_scripts test/hostile/run.sh test/leak/run.sh
+    test_scripts "test/hostile/run.sh --sanitizer address,undefined" "test/hostile/run.sh --sanitizer thread" \
+        test/leak/run.sh test/failure/run.sh
+}
+
+part_delivery() {
+    develop_build
+    scripts delivery
 }
 
 part_integration() {
