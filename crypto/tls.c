@@ -9,7 +9,6 @@
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 
 #define MAX_CERTIFICATES 16384 /* bytes of the other end's: one is enough, and it may be a stranger */
@@ -133,7 +132,8 @@ static int endpoint_new(struct tls_endpoint **out, const SSL_METHOD *method, int
 
 	if (r == 0) {
 		endpoint->n_pins = options->n_pins;
-		memcpy(endpoint->pins, options->pins, options->n_pins * sizeof(struct digest));
+		for (size_t i = 0; i < options->n_pins; i++)
+			endpoint->pins[i] = options->pins[i];
 		endpoint->context = SSL_CTX_new(method);
 		endpoint->socket = socket_method();
 		r = endpoint->context && endpoint->socket ? narrow(endpoint->context) : -ENOMEM;
