@@ -326,43 +326,37 @@ Test(tls, the_host_lets_nobody_resume)
 	cr_assert_not(has_session);
 }
 
-static _Atomic bool flood_over;
+#define FLOOD 50u
 
-/* Messages that are no data, for ever. */
+/* Messages that are no data. */
 static void flood(struct stranger *s)
 {
-	while (!flood_over) {
+	for (unsigned i = 0; i < FLOOD; i++)
 		if (SSL_key_update(s->ssl, SSL_KEY_UPDATE_NOT_REQUESTED) != 1 ||
-		    SSL_do_handshake(s->ssl) != 1 || SSL_new_session_ticket(s->ssl) != 1 ||
 		    SSL_do_handshake(s->ssl) != 1)
 			return;
-	}
 }
 
-/* Each call comes back, so that its caller sees his deadline pass. */
+/* Each comes back to the caller, so that he sees his deadline pass. */
 Test(tls, a_flood_of_messages_holds_nobody)
 {
+	struct pollfd p = {.fd = fds[0], .events = POLLIN};
 	struct err e = {""};
 	struct stranger s;
 	unsigned wants = 0;
 	uint8_t byte;
 	size_t n;
-	int r = 0;
 
-	flood_over = false;
 	begin(&host_key, NULL, NULL);
 	stranger_start(&s, true, TLS1_3_VERSION, flood);
 	cr_assert_eq(handshake_until(guest, fds[0], &e), 0, "%s", e.text);
-	while (wants < 100 && r >= 0) {
-		r = tls_receive(guest, &byte, 1, &n);
-		cr_assert_neq(r, 0);
-		wants += r > 0;
-	}
-	flood_over = true;
-	cr_assert_eq(wants, 100, "%d", r);
+	(void)pthread_join(s.thread, NULL);
+	for (; poll(&p, 1, 0) == 1; wants++)
+		cr_assert_gt(tls_receive(guest, &byte, 1, &n), 0);
+	cr_assert_geq(wants, FLOOD, "%u", wants);
 	cr_assert_eq(tls_send(guest, "x", 1, &n), 0);
-	(void)shutdown(fds[0], SHUT_RDWR);
-	stranger_end(&s);
+	SSL_free(s.ssl);
+	SSL_CTX_free(s.context);
 }
 
 /* ---- Files ---- */
