@@ -44,9 +44,11 @@ static bool number_is_valid(const char *p, size_t n)
 	return v < UINT32_MAX;
 }
 
-/* The line of `path` whose first field is `name`. */
-static int find_line(struct field *out, struct tree *tree, const char *path, const char *name,
-		     size_t name_size)
+enum key { BY_NAME = 0, BY_NUMBER = 2 }; /* fields of passwd(5) and group(5) */
+
+/* The first line of `path` whose field `key` is `wanted`. */
+static int find_line(struct field *out, struct tree *tree, const char *path, enum key key,
+		     struct field wanted)
 {
 	const void *data;
 	struct field rest;
@@ -57,9 +59,9 @@ static int find_line(struct field *out, struct tree *tree, const char *path, con
 	for (rest.at = data; rest.n > 0;) {
 		const char *end = memchr(rest.at, '\n', rest.n);
 		struct field line = {rest.at, end ? (size_t)(end - rest.at) : rest.n},
-			     first = line_field(line, 0);
+			     found = line_field(line, key);
 
-		if (first.n == name_size && memcmp(first.at, name, name_size) == 0) {
+		if (found.n == wanted.n && memcmp(found.at, wanted.at, found.n) == 0) {
 			*out = line;
 			return 0;
 		}
@@ -83,7 +85,7 @@ static int resolve(struct field *out, struct field *line, struct tree *tree, con
 	*out = name;
 	if (number_is_valid(name.at, name.n))
 		return 0;
-	r = find_line(line, tree, path, name.at, name.n);
+	r = find_line(line, tree, path, BY_NAME, name);
 	if (r == 0) {
 		*out = line_field(*line, 2);
 		if (number_is_valid(out->at, out->n))
@@ -94,6 +96,21 @@ static int resolve(struct field *out, struct field *line, struct tree *tree, con
 		return err_set(e, r, "out of memory");
 	return err_set(e, -EUCLEAN, "config.User names %.*s, which the image's /%s does not have",
 		       (int)name.n, name.at, path);
+}
+
+/* The group of a user that is given as a number. *out stays as it is when passwd has none: it is 0 then, for
+ * every runtime. */
+static int find_group(struct field *out, struct tree *tree, struct field uid, struct err *e)
+{
+	struct field line, gid;
+	int r = find_line(&line, tree, "etc/passwd", BY_NUMBER, uid);
+
+	if (r < 0)
+		return r == -ENOMEM ? err_set(e, r, "out of memory") : 0;
+	gid = line_field(line, 3);
+	if (number_is_valid(gid.at, gid.n))
+		*out = gid;
+	return 0;
 }
 
 int user_resolve(char **out, const char *user, struct tree *tree, struct err *e)
@@ -113,6 +130,8 @@ int user_resolve(char **out, const char *user, struct tree *tree, struct err *e)
 			    e);
 	else if (r == 0 && line.at)
 		gid = line_field(line, 3);
+	else if (r == 0)
+		r = find_group(&gid, tree, uid, e);
 	if (r < 0)
 		return r;
 	if (gid.at && !number_is_valid(gid.at, gid.n))
