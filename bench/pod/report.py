@@ -51,6 +51,11 @@ def starts(groups):
             f"| {spread(column('requests'), '{:.0f}')} "
             f"| {spread(column('registry_bytes', 1e6), '{:.1f}')} |"
         )
+    print(
+        "\nwaited: how much of the time to the first line the machine had nothing to do but to wait for the host; the "
+        "rest is its own work. Memory: most that was not available (tmpfs counts, page cache that can be dropped does "
+        "not) beyond what was before the request; kept: after the container's end, before its unmount."
+    )
 
 
 def reads(groups):

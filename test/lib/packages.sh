@@ -27,7 +27,7 @@ PACKAGES[test]="libcriterion-dev clang llvm libclang-rt-14-dev clang-format clan
 
 # Building and driving the peers that the benchmark compares with.
 PACKAGES[peers]="golang-go golang-github-containerd-containerd-dev
-	golang-github-containerd-stargz-snapshotter-dev golang-github-containers-ocicrypt-dev stargz-snapshotter socat"
+	golang-github-containerd-stargz-snapshotter-dev golang-github-containers-ocicrypt-dev stargz-snapshotter socat pigz"
 
 # Booting virtual machines; their kernels are fetched by test/lib/vm.sh.
 PACKAGES[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils erofs-utils libgcc-s1"
