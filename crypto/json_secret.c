@@ -76,8 +76,8 @@ static int take_list(struct buf *to, const char *at, const char *end)
 int json_secret_take(struct json_blank *out, struct buf *to, char *text, size_t size, const char *name,
 		     enum json_bytes kind)
 {
-	const char *const end = text + size;
-	char *open = size ? find_value(text, end, name) : NULL, *close;
+	const char *const end = size > 0 ? text + size : text;
+	char *open = size > 0 ? find_value(text, end, name) : NULL, *close;
 	bool list = open && open < end && *open == '[' && kind == JSON_BASE64_OR_LIST;
 	size_t n;
 	int r;

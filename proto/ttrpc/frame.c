@@ -76,9 +76,11 @@ int ttrpc_frame_write(int fd, const struct ttrpc_header *h, const void *payload)
 			continue;
 		if (n < 0)
 			return -errno;
-		for (size_t i = 0; i < 2; i++) {
+		for (size_t i = 0; i < 2 && n > 0; i++) {
 			size_t part = (size_t)n < parts[i].iov_len ? (size_t)n : parts[i].iov_len;
 
+			if (part == 0)
+				continue;
 			parts[i].iov_base = (uint8_t *)parts[i].iov_base + part;
 			parts[i].iov_len -= part;
 			n -= (ssize_t)part;
