@@ -226,7 +226,8 @@ reads() {
 	local kernel=$1 name=$1-reads before after
 
 	vm_kernel "$kernel"
-	printf 'IMAGE=%s\nFRONTS="%s"\nROUNDS=%s\nBYTES=%s\nCHUNK=%s\n' "$LARGE_REF" "$FRONTS" "$ROUNDS" $((LARGE << 20)) "$CHUNK" >"$WORK/read.conf"
+	printf 'IMAGE=%s\nFRONTS="%s"\nROUNDS=%s\nBYTES=%s\nCHUNK=%s\n' "$LARGE_REF" "$FRONTS" "$ROUNDS" \
+		$((LARGE << 20)) "$CHUNK" >"$WORK/read.conf"
 	vm_initramfs "$WORK/$name.initramfs" "$BENCH/pod/read" usr/bin/cocoon-guestfs="$BUILD/bin/cocoon-guestfs" \
 		usr/bin/drain="$WORK/probes/drain" usr/bin/open-loop="$WORK/probes/open-loop" \
 		keys/guest.pem="$KEYS/guest.pem" keys/policy.json="$POLICY" read.conf="$WORK/read.conf"
@@ -286,7 +287,11 @@ fi
 host_with_machines
 HOST_IS_WARM=
 
-echo "kernel,row,round,pulled_s,first_line_s,waited_s,second_pulled_s,second_first_line_s,second_waited_s,peak_unavailable_kib,peak_used_kib,kept_unavailable_kib,kept_used_kib,vsock_bytes,requests,registry_bytes" >"$OUT/pod-start.csv"
+{
+	printf kernel,row,round,pulled_s,first_line_s,waited_s,second_pulled_s,second_first_line_s,second_waited_s,
+	printf peak_unavailable_kib,peak_used_kib,kept_unavailable_kib,kept_used_kib,
+	echo vsock_bytes,requests,registry_bytes
+} >"$OUT/pod-start.csv"
 for ((round = 1; round <= ROUNDS; round++)); do
 	for kernel in $KERNELS; do
 		for row in $ROWS; do
@@ -306,10 +311,11 @@ if [ "$LARGE" != 0 ]; then
 	done
 fi
 {
-	echo "Image: ${PACKED_BYTES:-0} bytes of layers, ${UNPACKED_BYTES:-0} unpacked. Link: ${RATE:-unshaped}. Rounds: $ROUNDS, in turn. Machine: $VM_MEMORY MiB," \
-		"1 CPU, $(processor_words) by $(qemu-system-x86_64 --version | sed -n '1s/ (.*//p') on $(nproc) CPUs, Linux $(uname -r), load $(cut -d' ' -f1 /proc/loadavg)." \
-		"Command: \`${COMMAND[*]}\`"
+	echo "Image: ${PACKED_BYTES:-0} bytes of layers, ${UNPACKED_BYTES:-0} unpacked. Link: ${RATE:-unshaped}." \
+		"Rounds: $ROUNDS, in turn. Machine: $VM_MEMORY MiB, 1 CPU, $(processor_words) by" \
+		"$(qemu-system-x86_64 --version | sed -n '1s/ (.*//p') on $(nproc) CPUs, Linux $(uname -r)," \
+		"load $(cut -d' ' -f1 /proc/loadavg). Command: \`${COMMAND[*]}\`"
 	echo
-	"$BENCH/pod/report.py" "$OUT/pod-start.csv" "$OUT/pod-reads.csv"
+	"$BENCH/pod/report.py" "$OUT/pod-start.csv" "$OUT/pod-reads.csv" "${UNPACKED_BYTES:-0}"
 } >"$OUT/pod-start.md"
 cat "$OUT/pod-start.md"
