@@ -32,7 +32,7 @@ struct snapshots;
 enum road { ROAD_LOCAL, ROAD_KATA, N_ROADS };
 extern const char *const road_names[N_ROADS];
 
-/* All is borrowed, and lives longer, but the text. */
+/* Borrowed: the text until snapshots_open() returns, the others until snapshots_close(). */
 struct snapshots_config {
 	const char *root; /* absolute; the state of one road is kept below it, nothing is shared */
 	enum road road;
