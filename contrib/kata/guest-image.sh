@@ -3,19 +3,21 @@
 #
 # Puts cocoon-guestfs into the root directory of a Kata guest's image, before osbuilder makes an image or an initrd of it:
 #
-#   contrib/kata/guest-image.sh ROOT BUNDLE --policy FILE --key file:FILE|recipient:FILE [--host ADDRESS] [--hub-config FILE]
+#   contrib/kata/guest-image.sh ROOT BUNDLE --policy FILE --key file:FILE|recipient:FILE|cdh [--host ADDRESS]
+#       [--hub-config FILE] [--unsealed cdh]
 #
 # ROOT is what osbuilder's rootfs.sh has made, or the contents of the extension image `coco` (it has etc/kata-extensions), BUNDLE
 # is from contrib/guest/bundle.sh. --policy says which images may be mounted, --key what opens them: both become part of the
-# measured guest. --host is where chunks come from (vsock:2:7681). --hub-config is for the real Confidential Data Hub, which
-# listens at cdh-hub.sock instead of cdh.sock: it must say so. Running it again replaces what it has put there.
+# measured guest, where the key is not the hub's to give (cdh). --host is where chunks come from (vsock:2:7681). --hub-config is for
+# the real Confidential Data Hub, which listens at cdh-real.sock instead of cdh.sock: it must say so. --unsealed cdh leaves images
+# that are not sealed to it. Running this again replaces what it has put there.
 #
 # Who starts it: in an extension the agent, as components.toml says; else systemd, where the guest has it; else the agent, which
 # finds a script in the hub's place.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-HUB_SOCKET=unix:///run/confidential-containers/cdh-hub.sock
+HUB_SOCKET=unix:///run/confidential-containers/cdh-real.sock
 
 fail() {
 	echo "guest-image.sh: $*" >&2
@@ -26,16 +28,17 @@ usage() {
 	sed -n '3,14s/^# \{0,1\}//p' "$0"
 }
 
-root='' bundle='' policy='' key='' host=vsock:2:7681 hub_config=''
+root='' bundle='' policy='' key='' host=vsock:2:7681 hub_config='' unsealed=refuse
 while [ $# -gt 0 ]; do
 	case $1 in
-	--policy | --key | --host | --hub-config)
+	--policy | --key | --host | --hub-config | --unsealed)
 		[ $# -ge 2 ] || fail "$1 needs a value"
 		case $1 in
 		--policy) policy=$2 ;;
 		--key) key=$2 ;;
 		--host) host=$2 ;;
 		--hub-config) hub_config=$2 ;;
+		--unsealed) unsealed=$2 ;;
 		esac
 		shift
 		;;
@@ -62,8 +65,13 @@ done
 }
 [ -d "$root" ] && [ "$(realpath "$root")" != / ] || fail "$root is not the root directory of a guest"
 case $key in
-file:* | recipient:*) ;;
-*) fail "--key is file:FILE or recipient:FILE" ;;
+file:* | recipient:*) key_file=${key#*:} ;;
+cdh) key_file='' ;;
+*) fail "--key is file:FILE, recipient:FILE or cdh" ;;
+esac
+case $unsealed in
+refuse | cdh) ;;
+*) fail "--unsealed is refuse or cdh" ;;
 esac
 case $host in
 *[!A-Za-z0-9:._/-]*) fail "--host $host is not an address" ;;
@@ -81,8 +89,14 @@ done
 
 tar --keep-directory-symlink -xzf "$bundle" -C "$root"
 install -D -m 644 "$policy" "$root/etc/cocoon/policy.json"
-install -D -m 600 "${key#*:}" "$root/etc/cocoon/guest.key"
+rm -f "$root/etc/cocoon/guest.key"
+[ -z "$key_file" ] || install -D -m 600 "$key_file" "$root/etc/cocoon/guest.key"
 [ -z "$hub_config" ] || install -D -m 600 "$hub_config" "$root/etc/cocoon/cdh.toml"
+
+# key_spec ETC: what --key is in the guest whose /etc is there.
+key_spec() {
+	[ -n "$key_file" ] && echo "${key%%:*}:$1/cocoon/guest.key" || echo "$key"
+}
 
 # extension MANIFEST: the hub's entry goes, ours come.
 extension() {
@@ -97,12 +111,14 @@ extension() {
 		END { flush() }' "$1")
 	{
 		printf '%s\n\n' "$kept"
-		sed -e '/^#/d' -e "s|\"recipient:|\"${key%%:*}:|" -e "s|\"vsock:2:7681\"|\"$host\"|" "$here/components.toml"
+		# shellcheck disable=SC2016 # the agent's variable
+		sed -e '/^#/d' -e "s|\"recipient:.*guest.key\"|\"$(key_spec '${extension_root}/etc')\"|" -e "s|\"vsock:2:7681\"|\"$host\"|" \
+			-e "s|\"refuse\"|\"$unsealed\"|" "$here/components.toml"
 	} >"$1.new" && mv "$1.new" "$1"
 }
 
 guestfs_conf() {
-	echo "OPTIONS=\"--policy /etc/cocoon/policy.json --key ${key%%:*}:/etc/cocoon/guest.key --host $host\"" \
+	echo "OPTIONS=\"--policy /etc/cocoon/policy.json --key $(key_spec /etc) --host $host --unsealed $unsealed\"" \
 		>"$root/etc/cocoon/guestfs.conf"
 }
 

@@ -45,7 +45,7 @@ refusals() {
 	refuses "ROOT BUNDLE --policy" "$RECIPE" "$ROOT" "$WORK/bundle.tar.gz" --key "file:$WORK/key" &&
 		refuses "not the root directory" "$RECIPE" / "$WORK/bundle.tar.gz" --policy "$WORK/policy.json" --key "file:$WORK/key" &&
 		refuses "must say socket" recipe --hub-config "$WORK/cdh-wrong.toml" &&
-		refuses "file:FILE or recipient:FILE" "$RECIPE" "$ROOT" "$WORK/bundle.tar.gz" --policy "$WORK/policy.json" --key "$WORK/key" &&
+		refuses "file:FILE, recipient:FILE or cdh" "$RECIPE" "$ROOT" "$WORK/bundle.tar.gz" --policy "$WORK/policy.json" --key "$WORK/key" &&
 		refuses "not an address" recipe --host 'vsock:2 --front tree' || return
 	ln -s /usr/share "$ROOT/usr/share" && refuses "leads out of" recipe && rm "$ROOT/usr/share" || return
 	root bare && refuses "neither systemd nor a shell" recipe
@@ -60,15 +60,28 @@ for_systemd() {
 	printf '[Service]\nExecStart=/usr/local/bin/kata-agent\n[Unit]\nWants=kata-containers.target\n' \
 		>"$ROOT/usr/lib/systemd/system/kata-agent.service"
 	printf '[Unit]\nDescription=Kata\nRequires=kata-agent.service\n' >"$ROOT/usr/lib/systemd/system/kata-containers.target"
-	printf 'socket = "unix:///run/confidential-containers/cdh-hub.sock"\n' >"$WORK/cdh.toml"
+	printf 'socket = "unix:///run/confidential-containers/cdh-real.sock"\n' >"$WORK/cdh.toml"
 	recipe --hub-config "$WORK/cdh.toml" --host vsock:2:7682 || return
 	once=$(cd "$ROOT" && find . -printf '%p %m %l\n' | sort)
 	[ "$(stat -c %a "$ROOT/etc/cocoon/guest.key")" = 600 ] &&
 		cmp "$WORK/policy.json" "$ROOT/etc/cocoon/policy.json" &&
-		grep -Fx 'OPTIONS="--policy /etc/cocoon/policy.json --key file:/etc/cocoon/guest.key --host vsock:2:7682"' "$ROOT/etc/cocoon/guestfs.conf" &&
+		grep -Fx 'OPTIONS="--policy /etc/cocoon/policy.json --key file:/etc/cocoon/guest.key --host vsock:2:7682 --unsealed refuse"' "$ROOT/etc/cocoon/guestfs.conf" &&
 		[ -e "$ROOT$(readlink "$ROOT/$UNITS_TARGET/cocoon-guestfs.service")" ] &&
 		[ -e "$ROOT$(readlink "$ROOT/$UNITS_TARGET/cocoon-hub.service")" ] && recipe --hub-config "$WORK/cdh.toml" --host vsock:2:7682 &&
 		diff <(echo "$once") <(cd "$ROOT" && find . -printf '%p %m %l\n' | sort)
+}
+
+# The hub's key instead: the file goes.
+with_the_hubs_key() {
+	root systemd
+	recipe --key cdh --unsealed cdh && [ ! -e "$ROOT/etc/cocoon/guest.key" ] &&
+		grep -Fx 'OPTIONS="--policy /etc/cocoon/policy.json --key cdh --host vsock:2:7681 --unsealed cdh"' "$ROOT/etc/cocoon/guestfs.conf" || return
+	root extension
+	recipe --key cdh --unsealed cdh && python3 - "$ROOT/etc/kata-extensions/components.toml" <<-'END'
+		import sys, tomllib
+		args = next(p["args"] for p in tomllib.load(open(sys.argv[1], "rb"))["process"] if p["id"] == "cocoon-guestfs")
+		assert args[args.index("--key") + 1] == "cdh" == args[args.index("--unsealed") + 1], args
+	END
 }
 
 # What systemd says of the guest's units, in the guest.
@@ -126,7 +139,7 @@ for_extension() {
 			assert sorted(ids) == ["api-server-rest", "attestation-agent", "cocoon-guestfs", "confidential-data-hub"], ids
 			by = {p["id"]: p for p in manifest["process"]}
 			assert by["attestation-agent"]["variants"]["default"]["path"] and manifest["paths"]
-			assert by["confidential-data-hub"]["wait_socket"] == "/run/confidential-containers/cdh-hub.sock"
+			assert by["confidential-data-hub"]["wait_socket"] == "/run/confidential-containers/cdh-real.sock"
 			args = by["cocoon-guestfs"]["args"]
 			assert args[args.index("--key") + 1] == "file:${extension_root}/etc/cocoon/guest.key", args
 			assert args[args.index("--host") + 1] == "vsock:2:7682", args
@@ -219,6 +232,7 @@ check "units are in time, see all mounts" units_are_in_time || true
 check "exposure of the guest's" exposure cocoon-guestfs.service 59 || true
 check "exposure of the host's" exposure cocoon-snapshotter.service 81 || true
 check "for an extension" for_extension || true
+check "with the hub's key" with_the_hubs_key || true
 check "for the agent" for_the_agent
 check "the agent starts it" agent_starts_the_hub
 check "the agent pulls" agent_pulls || true
