@@ -92,8 +92,8 @@ demo_vm() {
 	step "Power on"
 	POWER_ON=$EPOCHREALTIME CLOCK=0 FIRST_LINE=
 	VM_MEMORY=${VM_MEMORY:-1024} vm_start demo "$WORK/initramfs" || fail "QEMU did not start"
-	clock < <(tail -n +1 -F -s 0.05 --pid="$VM_PID" "$VM_CONSOLE" 2>/dev/null) || true
-	vm_end 300 || fail "the machine did not end well"
+	clock < <(timeout 300 tail -n +1 -F -s 0.05 --pid="$VM_PID" "$VM_CONSOLE" 2>/dev/null) || true
+	vm_end 10 || fail "the machine did not end well"
 	sleep 0.5
 	traffic=$(registry_traffic "$mark")
 	awk -v streamed="${traffic% *}" -v size="$SEALED_SIZE" \
