@@ -114,6 +114,7 @@ encrypt_and_push() {
 host_with_machines() {
 	METRICS=127.0.0.1:$(free_port)
 	host_start host "$(VM_VSOCK=unix vm_chunks)" 'metrics:' "  address: $METRICS"
+	wait_socket "$METRICS" 20 "$HOST_PID"
 }
 
 host_forgets() {
