@@ -126,7 +126,7 @@ host_forgets() {
 # counters ROW: "BYTES REQUESTS REGISTRY-BYTES", so far, of what the host gave the machine.
 counters() {
 	case $1 in
-	cocoon-*) curl -sf "http://$METRICS/metrics" | awk '{ v[$1] = $2 }
+	cocoon-*) curl -sSf "http://$METRICS/metrics" | awk '{ v[$1] = $2 }
 		END { printf "%d %d %d\n", v["cocoon_guest_bytes_total"], v["cocoon_guest_requests_total"], v["cocoon_registry_bytes_total"] }' ;;
 	*) registry_traffic 0 | awk '{ print $1, $2, $1 }' ;;
 	esac
