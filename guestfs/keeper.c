@@ -194,7 +194,7 @@ _Noreturn static void keep(struct keeping *k)
 	(void)prctl(PR_SET_NAME, "cocoon-keeper");
 	(void)prctl(PR_SET_PDEATHSIG, 0); /* it ends when the sockets say so */
 	(void)!chdir("/");
-	if (leave_everything(k) < 0 || privileges_keep_mounting() < 0 ||
+	if (leave_everything(k) < 0 || privileges_keep_mounting(k->address.sa.sa_family) < 0 ||
 	    pthread_create(&thread, NULL, connections_thread, k) != 0)
 		_exit(1);
 	serve(k, k->mounts);

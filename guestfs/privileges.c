@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <linux/capability.h>
 #include <linux/landlock.h>
+#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <sched.h>
 #include <stdint.h>
@@ -222,13 +223,12 @@ static const struct call_rule mounting[] = {
 	{.number = SYS_move_mount},
 	{.number = SYS_mount},
 	{.number = SYS_umount2},
-	{.number = SYS_socket, .mask = ~0u, .value = AF_UNIX},
-	{.number = SYS_socket, .mask = ~0u, .value = AF_VSOCK},
 	{.number = SYS_connect},
+	{.number = SYS_setsockopt, .argument = 1, .mask = ~0u, .value = IPPROTO_TCP},
 };
 
-/* Signals only to ourselves. */
-static int filter_calls(const struct call_rule *rules, size_t n)
+/* Signals only to ourselves, and one rule more where that is not NULL. */
+static int filter_calls(const struct call_rule *rules, size_t n, const struct call_rule *more)
 {
 	const struct call_rule self = {.number = SYS_tgkill, .mask = ~0u, .value = (uint32_t)getpid()};
 	struct call_filter filter;
@@ -237,11 +237,14 @@ static int filter_calls(const struct call_rule *rules, size_t n)
 	call_filter_add(&filter, common, COUNT(common));
 	call_filter_add(&filter, &self, 1);
 	call_filter_add(&filter, rules, n);
+	if (more)
+		call_filter_add(&filter, more, 1);
 	return call_filter_load(&filter);
 }
 
-int privileges_keep_mounting(void)
+int privileges_keep_mounting(int family)
 {
+	const struct call_rule host = {.number = SYS_socket, .mask = ~0u, .value = (uint32_t)family};
 	int r;
 
 	if (geteuid() != 0)
@@ -249,7 +252,7 @@ int privileges_keep_mounting(void)
 	r = keep_capabilities(BIT(CAP_SYS_ADMIN) | BIT(CAP_DAC_OVERRIDE));
 	if (r < 0)
 		return r;
-	r = filter_calls(mounting, COUNT(mounting));
+	r = filter_calls(mounting, COUNT(mounting), &host);
 	return r == -ENOSYS ? 0 : r;
 }
 
@@ -277,7 +280,7 @@ int privileges_drop(struct err *e)
 		log_debug("no landlock here error=%d", -r);
 	else if (r < 0)
 		return err_errno(e, r, "leaving all files");
-	r = filter_calls(serving, COUNT(serving));
+	r = filter_calls(serving, COUNT(serving), NULL);
 	if (r == -ENOSYS) {
 		log_debug("no filter of system calls here");
 		return 0;

@@ -16,8 +16,9 @@ void privileges_spare_from_oom(void);
  * that is logged at debug and the rest holds; any other failure is one. */
 int privileges_drop(struct err *e);
 
-/* The keeper's: of root's capabilities only those for mounting and for a socket of another user. A user other
+/* The keeper's: of root's capabilities only those for mounting and for a socket of another user, and of
+ * sockets only those of the host's address `family`. A user other
  * than root keeps what it has, as fusermount3(1) needs its setuid bit. 0 or a negative errno. */
-int privileges_keep_mounting(void);
+int privileges_keep_mounting(int family);
 
 #endif

@@ -91,11 +91,21 @@ over_unix() {
 
 # ---- A machine's socket ----
 
+appears() {
+	local i
+
+	for ((i = 0; i < 100; i++)); do
+		[ ! -S "$1" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
 machine_appears() {
 	mkdir -p "$WORK/vm/a/root" && start_daemon machine python3 -c '
 import socket, sys, time
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); time.sleep(3600)' "$WORK/vm/a/root/vm.sock" &&
-		wait_socket "$WORK/vm/a/root/vm.sock_7681"
+		appears "$WORK/vm/a/root/vm.sock_7681"
 }
 
 over_hybrid() {
