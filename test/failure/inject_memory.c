@@ -7,6 +7,27 @@
 #ifdef INJECT_SANITIZED
 #define next(name) __interceptor_##name
 
+/* A sanitizer asks for a new thread's stack before the thread runs, and ends the process when there is no
+ * memory for the answer. */
+static _Thread_local bool sanitizer_asks;
+
+extern void *dlsym(void *handle, const char *name);
+
+INJECT_EXPORT int pthread_getattr_np(unsigned long thread, void *attributes);
+int pthread_getattr_np(unsigned long thread, void *attributes)
+{
+	static int (*_Atomic real)(unsigned long thread, void *attributes);
+	int r;
+
+	if (!real)
+		real = (__extension__(int (*)(unsigned long, void *))
+				dlsym((void *)-1l, "pthread_getattr_np"));
+	sanitizer_asks = true;
+	r = real(thread, attributes);
+	sanitizer_asks = false;
+	return r;
+}
+
 /* What the dynamic linker allocates through us and keeps where no leak checker looks. */
 INJECT_EXPORT const char *__lsan_default_suppressions(void);
 INJECT_EXPORT const char *__lsan_default_options(void);
@@ -20,6 +41,7 @@ const char *__lsan_default_options(void)
 }
 #else
 #define next(name) __libc_##name
+enum { sanitizer_asks = false };
 #endif
 
 void *next(malloc)(size_t n);
@@ -37,6 +59,11 @@ INJECT_EXPORT void *aligned_alloc(size_t alignment, size_t n);
 INJECT_EXPORT int posix_memalign(void **out, size_t alignment, size_t n);
 INJECT_EXPORT void free(void *p);
 
+static bool fails(void)
+{
+	return !sanitizer_asks && inject_now(CALL_MEMORY, 0);
+}
+
 static void *counted(void *p)
 {
 	if (p)
@@ -46,12 +73,12 @@ static void *counted(void *p)
 
 void *malloc(size_t n)
 {
-	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(malloc)(n));
+	return fails() ? NULL : counted(next(malloc)(n));
 }
 
 void *calloc(size_t n, size_t size)
 {
-	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(calloc)(n, size));
+	return fails() ? NULL : counted(next(calloc)(n, size));
 }
 
 void free(void *p)
@@ -69,7 +96,7 @@ void *realloc(void *p, size_t n)
 		free(p);
 		return NULL;
 	}
-	return inject_now(CALL_MEMORY, 0) ? NULL : next(realloc)(p, n);
+	return fails() ? NULL : next(realloc)(p, n);
 }
 
 void *reallocarray(void *p, size_t n, size_t size)
@@ -85,7 +112,7 @@ void *reallocarray(void *p, size_t n, size_t size)
 
 void *memalign(size_t alignment, size_t n)
 {
-	return inject_now(CALL_MEMORY, 0) ? NULL : counted(next(memalign)(alignment, n));
+	return fails() ? NULL : counted(next(memalign)(alignment, n));
 }
 
 void *aligned_alloc(size_t alignment, size_t n)
