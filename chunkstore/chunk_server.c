@@ -24,8 +24,8 @@
 #define MAX_LISTENERS 8u
 #define BACKLOG 256 /* a full one looks like a reset to a vsock guest */
 #define REAP_MS 1000
-#define STRANGERS                                                                                            \
-	4u /* part of all connections that may be agreeing upon TLS: who they are is not known yet */
+/* So much of all connections may be agreeing upon TLS: who they are is not known yet. */
+#define STRANGERS_SHARE 4u
 
 struct listener {
 	int fd, lock_file; /* lock_file: unix only, else -1 */
@@ -202,7 +202,7 @@ static bool is_full(const struct chunk_server *s, const struct peer *peer, bool 
 		strangers += !atomic_load(&c->met);
 	}
 	return s->n_connections >= config->max_connections || n >= config->max_connections_per_peer ||
-	       (tls && strangers >= (config->max_connections + STRANGERS - 1) / STRANGERS);
+	       (tls && strangers >= (config->max_connections + STRANGERS_SHARE - 1) / STRANGERS_SHARE);
 }
 
 static int adopt(struct chunk_server *s, int fd, const struct peer *peer, const struct tls_endpoint *tls)

@@ -31,8 +31,8 @@ int stream_connected(const struct stream *s, const struct deadline *deadline, st
  * expects one has a deadline of his own. */
 int stream_receive_some(const struct stream *s, void *to, size_t n, size_t *got,
 			const struct deadline *deadline);
-int stream_receive(const struct stream *s, void *to, size_t n, const struct deadline *deadline); /* exactly n
-												  */
+/* Exactly n; all n. */
+int stream_receive(const struct stream *s, void *to, size_t n, const struct deadline *deadline);
 int stream_send(const struct stream *s, const uint8_t *p, size_t n, const struct deadline *deadline);
 
 #endif
