@@ -18,9 +18,10 @@ void privileges_spare_from_oom(void);
 int privileges_drop(struct err *e);
 
 /* The keeper's, before its threads start: of root's capabilities only those for mounting and for a socket of
- * another user, and a filter of system calls (no Landlock: it forbids all mounting). A user other than root
- * keeps what it has: it has no privilege but fusermount3(1), which a filter would take from it. 0 or a
- * negative errno; a kernel without seccomp is none. */
+ * another user, and a filter of system calls; of sockets only those of the host's address `family` (no
+ * Landlock: it forbids all mounting). A user other than root keeps what it has: it has no privilege but
+ * fusermount3(1), which a filter would take from it. 0 or a negative errno; a kernel without seccomp is none.
+ */
 int privileges_keep_mounting(int family);
 
 #endif
