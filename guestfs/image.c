@@ -270,19 +270,20 @@ static size_t covered(const struct extent *last, uint64_t offset, size_t n)
 	return end - offset < n ? (size_t)(end - offset) : n;
 }
 
-static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, size_t *done, struct err *e)
+static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, const struct deadline *deadline,
+		     size_t *done, struct err *e)
 {
 	struct extent x[LOAD_MAX_CHUNKS];
 	struct chunk *chunks[LOAD_MAX_CHUNKS];
 	uint32_t first = (uint32_t)(offset / BLOCK_SIZE);
 	uint32_t end = (uint32_t)((offset + n + BLOCK_SIZE - 1) / BLOCK_SIZE);
 	size_t count;
-	int r = image_extents(i, first, end, x, &count, e);
+	int r = image_extents(i, first, end, deadline, x, &count, e);
 
 	if (r == 0 && !startup_hides(i->startup, x, count))
 		ahead_observe(i->ahead, offset, covered(&x[count - 1], offset, n));
 	if (r == 0)
-		r = image_claim(i, x, count, chunks, e);
+		r = image_claim(i, x, count, deadline, chunks, e);
 	if (r == 0) {
 		*done = 0;
 		for (size_t k = 0; k < count; k++)
@@ -295,6 +296,7 @@ static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, si
 
 int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e)
 {
+	struct deadline deadline = deadline_after(i->timeout_ms);
 	uint8_t *p = to;
 	size_t left = n;
 
@@ -302,7 +304,9 @@ int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err
 		return err_set(e, -EINVAL, "read past the end of the image");
 	while (left > 0) {
 		size_t done;
-		int r = read_some(i, p, left, offset, &done, e);
+		int r = left < n && deadline_passed(&deadline)
+				? err_set(e, -ETIMEDOUT, "%zu of %zu bytes came in time", n - left, n)
+				: read_some(i, p, left, offset, &deadline, &done, e);
 
 		if (r < 0) {
 			explicit_bzero(to, n);

@@ -32,7 +32,7 @@ int image_key_fits(const struct secret *key, const struct descriptor *descriptor
 
 struct image_options {
 	size_t cache_bytes;	 /* for chunks, kept or on their way; 0 means 32 MiB */
-	unsigned int timeout_ms; /* a read waits for memory that other reads hold no longer; 0 means 30 s */
+	unsigned int timeout_ms; /* after it a read asks for nothing more, nor waits for memory; 0: 30 s */
 	const struct digest *want_manifest; /* refuse any other (-EBADMSG); NULL: whatever the source opens */
 	const struct digest *want_descriptor; /* the same for the identity */
 	const struct digest *want_either;     /* the same for the one or the other */

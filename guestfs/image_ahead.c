@@ -56,7 +56,7 @@ static void load_range(struct ahead *a, uint32_t block, uint32_t end)
 	struct extent x[LOAD_MAX_CHUNKS];
 	size_t n;
 
-	while (block < end && !stopped(a) && image_extents(a->i, block, end, x, &n, NULL) == 0) {
+	while (block < end && !stopped(a) && image_extents(a->i, block, end, NULL, x, &n, NULL) == 0) {
 		image_warm(a->i, x, n);
 		block = x[n - 1].first_block + x[n - 1].plain_size / BLOCK_SIZE;
 	}

@@ -56,8 +56,10 @@ int image_load_root(struct image *i, const struct secret *key, uint8_t **plain, 
 		    struct err *e);
 
 /* Claim n chunks (at most LOAD_MAX_CHUNKS), fetch and open those that are not there in one request, wait for
- * those that others open. 0: all n are ready, and claimed by the caller. Otherwise none is. */
-int image_claim(struct image *i, const struct extent *x, size_t n, struct chunk **out, struct err *e);
+ * those that others open. Memory that others hold is waited for until `deadline` (NULL: one time-out); a
+ * request has its own. 0: all n are ready, and claimed by the caller. Otherwise none is. */
+int image_claim(struct image *i, const struct extent *x, size_t n, const struct deadline *deadline,
+		struct chunk **out, struct err *e);
 void image_release(struct image *i, struct chunk **chunks, size_t n);
 
 /* Load what is missing of n chunks (at most LOAD_MAX_CHUNKS), without waiting for others and without
@@ -69,9 +71,9 @@ void image_warm(struct image *i, const struct extent *x, size_t n);
 int image_load(struct image *i, const struct extent *x, struct chunk **chunks, size_t n);
 
 /* The extents from `block` on, as many as one claim may take and the address `end` asks for (in blocks). Map
- * pages are loaded as needed. The caller wipes `out`. */
-int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],
-		  size_t *n, struct err *e);
+ * pages are loaded as needed, with `deadline` as above. The caller wipes `out`. */
+int image_extents(struct image *i, uint32_t block, uint32_t end, const struct deadline *deadline,
+		  struct extent out[static LOAD_MAX_CHUNKS], size_t *n, struct err *e);
 
 /* Append the plaintext of n chunks to `to`. */
 int image_read_object(struct image *i, const struct extent *x, size_t n, struct buf *to, struct err *e);

@@ -135,11 +135,13 @@ static int wait_all(struct image *i, struct chunk **chunks, size_t n, bool told,
 	return result;
 }
 
-int image_claim(struct image *i, const struct extent *x, size_t n, struct chunk **out, struct err *e)
+int image_claim(struct image *i, const struct extent *x, size_t n, const struct deadline *deadline,
+		struct chunk **out, struct err *e)
 {
+	struct deadline own = deadline_after(i->timeout_ms);
 	size_t reserved, claimed = 0;
 	struct batch b;
-	int r = plain_cache_reserve(i->cache, x, n, i->timeout_ms, &reserved);
+	int r = plain_cache_reserve(i->cache, x, n, deadline ? deadline : &own, &reserved);
 
 	if (r < 0)
 		return err_set(e, r, "other reads that wait for the host hold the memory for this one");
@@ -172,7 +174,7 @@ void image_warm(struct image *i, const struct extent *x, size_t n)
 	struct chunk *mine[LOAD_MAX_CHUNKS];
 	size_t reserved, n_mine = 0;
 	struct batch b;
-	int r = plain_cache_reserve(i->cache, x, n, 0, &reserved);
+	int r = plain_cache_reserve(i->cache, x, n, NULL, &reserved);
 
 	if (r < 0)
 		return; /* those who need something now need the memory too */
@@ -210,11 +212,12 @@ int image_load(struct image *i, const struct extent *x, struct chunk **chunks, s
 }
 
 /* Fetch map page `page`, and give the extent in it that covers `block`. */
-static int load_page(struct image *i, uint32_t page, uint32_t block, struct extent *out, struct err *e)
+static int load_page(struct image *i, uint32_t page, uint32_t block, const struct deadline *deadline,
+		     struct extent *out, struct err *e)
 {
 	const struct extent *x = &map_root(i->map)->extents[page];
 	struct chunk *c;
-	int r = image_claim(i, x, 1, &c, e);
+	int r = image_claim(i, x, 1, deadline, &c, e);
 
 	if (r < 0)
 		return err_prefix(e, r, "map page %u", page);
@@ -223,21 +226,23 @@ static int load_page(struct image *i, uint32_t page, uint32_t block, struct exte
 	return r;
 }
 
-static int find_extent(struct image *i, uint32_t block, struct extent *out, struct err *e)
+static int find_extent(struct image *i, uint32_t block, const struct deadline *deadline, struct extent *out,
+		       struct err *e)
 {
 	uint32_t page;
 
-	return map_find(i->map, block, out, &page) == MAP_PAGE_MISSING ? load_page(i, page, block, out, e)
-								       : 0;
+	return map_find(i->map, block, out, &page) == MAP_PAGE_MISSING
+		       ? load_page(i, page, block, deadline, out, e)
+		       : 0;
 }
 
-int image_extents(struct image *i, uint32_t block, uint32_t end, struct extent out[static LOAD_MAX_CHUNKS],
-		  size_t *n, struct err *e)
+int image_extents(struct image *i, uint32_t block, uint32_t end, const struct deadline *deadline,
+		  struct extent out[static LOAD_MAX_CHUNKS], size_t *n, struct err *e)
 {
 	size_t bytes = 0, count = 0;
 
 	while (block < end && count < LOAD_MAX_CHUNKS) {
-		int r = find_extent(i, block, &out[count], e);
+		int r = find_extent(i, block, deadline, &out[count], e);
 
 		if (r < 0)
 			return r;
@@ -255,7 +260,7 @@ int image_read_object(struct image *i, const struct extent *x, size_t n, struct 
 {
 	while (n > 0) {
 		struct chunk *c;
-		int r = image_claim(i, x, 1, &c, e);
+		int r = image_claim(i, x, 1, NULL, &c, e);
 
 		if (r < 0)
 			return r;

@@ -79,7 +79,7 @@ static int find_in_page(struct image *i, uint32_t page, const struct wanted *lis
 	while (block < end && r == 0) {
 		size_t count;
 
-		r = image_extents(i, block, end, x, &count, e);
+		r = image_extents(i, block, end, NULL, x, &count, e);
 		for (size_t k = 0; r == 0 && k < count; k++) {
 			const struct wanted *w = find_wanted(list, n, x[k].chunk);
 

@@ -73,7 +73,7 @@ static int take_extents(struct verify *v, struct extent x[static LOAD_MAX_CHUNKS
 
 	*n = 0;
 	if (r == 0 && v->next < v->end)
-		r = image_extents(v->i, v->next, v->end, x, n, e);
+		r = image_extents(v->i, v->next, v->end, NULL, x, n, e);
 	if (r == 0 && *n > 0)
 		v->next = x[*n - 1].first_block + x[*n - 1].plain_size / BLOCK_SIZE;
 	return r;
@@ -109,7 +109,7 @@ static void *verify_thread(void *arg)
 		r = take_extents(v, x, &n, &e);
 		pthread_mutex_unlock(&v->lock);
 		if (r == 0 && n > 0)
-			r = image_claim(v->i, x, n, chunks, &e);
+			r = image_claim(v->i, x, n, NULL, chunks, &e);
 		if (r == 0)
 			image_release(v->i, chunks, n);
 		extents_done(v, x, n, r, &e);

@@ -3,7 +3,6 @@
  * use, and go in that order when the arena has no room for another. One lock, held for lookups only. */
 #include "guestfs/plain_cache.h"
 #include "crypto/secret.h"
-#include "guestfs/deadline.h"
 #include "guestfs/page_arena.h"
 
 #include <errno.h>
@@ -134,22 +133,21 @@ static bool is_room(const struct plain_cache *c, size_t bytes)
 }
 
 /* With the lock held, which is given up meanwhile. */
-static int wait_for_room(struct plain_cache *c, size_t bytes, unsigned int wait_ms)
+static int wait_for_room(struct plain_cache *c, size_t bytes, const struct deadline *deadline)
 {
-	struct deadline deadline = deadline_after(wait_ms);
 	struct waiter me;
 	int r = 0;
 
 	TAILQ_INSERT_TAIL(&c->waiters, &me, next);
 	while (r == 0 && (TAILQ_FIRST(&c->waiters) != &me || !is_room(c, bytes)))
-		r = -pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &deadline.at);
+		r = -pthread_cond_clockwait(&c->room, &c->lock, CLOCK_MONOTONIC, &deadline->at);
 	TAILQ_REMOVE(&c->waiters, &me, next);
 	pthread_cond_broadcast(&c->room);
 	return r;
 }
 
-int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n, unsigned int wait_ms,
-			size_t *reserved)
+int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n,
+			const struct deadline *deadline, size_t *reserved)
 {
 	size_t bytes = 0;
 	int r = 0;
@@ -159,7 +157,7 @@ int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n,
 		if (!find(c, x[k].chunk))
 			bytes += x[k].plain_size;
 	if (bytes > 0 && (!TAILQ_EMPTY(&c->waiters) || !is_room(c, bytes)))
-		r = wait_for_room(c, bytes, wait_ms);
+		r = deadline ? wait_for_room(c, bytes, deadline) : -ETIMEDOUT;
 	*reserved = r == 0 ? bytes : 0;
 	c->reserved += *reserved;
 	pthread_mutex_unlock(&c->lock);

@@ -4,6 +4,7 @@
 #ifndef COCOON_GUESTFS_PLAIN_CACHE_H
 #define COCOON_GUESTFS_PLAIN_CACHE_H
 
+#include "guestfs/deadline.h"
 #include "proto/format/root.h"
 
 #include <stddef.h>
@@ -30,13 +31,13 @@ int plain_cache_new(struct plain_cache **out, size_t max_bytes);
 void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
 
 /* Room for those of n chunks that would have to be loaded: all that is on its way together takes half of
- * `max_bytes`, or one caller's share when that alone is more. Those who find none wait in line, `wait_ms` at
- * the most: a host that lets reads hang holds up others, but never makes the process larger. No wait, and 0
- * bytes, when all are known. The caller holds no claim meanwhile. What was reserved goes to chunks that the
- * caller loads, by plain_cache_charge(), until they are released, and what is left of it back. 0; -ETIMEDOUT
- * when there is no room, and nothing is reserved. */
-int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n, unsigned int wait_ms,
-			size_t *reserved);
+ * `max_bytes`, or one caller's share when that alone is more. Those who find none wait in line, until
+ * `deadline` (NULL: not at all): a host that lets reads hang holds up others, but never makes the process
+ * larger. No wait, and 0 bytes, when all are known. The caller holds no claim meanwhile. What was reserved
+ * goes to chunks that the caller loads, by plain_cache_charge(), until they are released, and what is left of
+ * it back. 0; -ETIMEDOUT when there is no room, and nothing is reserved. */
+int plain_cache_reserve(struct plain_cache *c, const struct extent *x, size_t n,
+			const struct deadline *deadline, size_t *reserved);
 void plain_cache_charge(struct plain_cache *c, struct chunk *chunk, size_t *reserved);
 void plain_cache_unreserve(struct plain_cache *c, size_t reserved);
 

@@ -29,11 +29,11 @@ static int64_t timeout(void)
 	return plan.timeout_ms * MS;
 }
 
-/* A call may wait for the index, a page of the map, the index again and its chunks, each with a deadline of
- * its own; and for others that do so. */
+/* A call may wait for memory and, when its own time is nearly over, begin to ask for the index, a page of the
+ * map, the index again and chunks, each with a deadline of its own; and for others that do so. */
 static int64_t call_limit(void)
 {
-	return 4 * timeout() + 2 * SECOND;
+	return 5 * timeout() + 2 * SECOND;
 }
 
 /* After this much time with a host that behaves everything works again: what was lost before is waited for
@@ -270,6 +270,7 @@ static int try_mount(struct err *e)
 {
 	static const char text[] = "registry.test/a/b:1";
 	const struct image_options options = {.cache_bytes = plan.cache_bytes,
+					      .timeout_ms = plan.timeout_ms,
 					      .want_descriptor = &plan.image->descriptor,
 					      .want_manifest =
 						      plan.want_digest ? &plan.image->manifest : NULL,

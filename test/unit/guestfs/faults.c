@@ -174,7 +174,7 @@ static int warm(struct image *i)
 	size_t n;
 
 	/* it tells nobody whether it could */
-	if (image_extents(i, 0, SIZE / BLOCK_SIZE, x, &n, NULL) == 0)
+	if (image_extents(i, 0, SIZE / BLOCK_SIZE, NULL, x, &n, NULL) == 0)
 		image_warm(i, x, n);
 	return 0;
 }

@@ -335,6 +335,36 @@ Test(image, a_host_that_answers_all_at_once_finds_no_more_than_there_is_memory_f
 	seal_free(&sealed);
 }
 
+/* A read that takes many requests, each in time, has one time-out for all. */
+Test(image, a_slow_host_costs_a_read_its_time_out_and_no_more)
+{
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i = NULL;
+	struct err e = {""};
+	uint8_t key[32], *got = malloc(SIZE);
+	unsigned int before;
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){0});
+	source_memory_init(&s, &sealed);
+	memcpy(key, sealed.image_key, 32);
+	cr_assert_eq(image_open(&i, &s.source,
+				&(struct image_options){.find_key = find_given_key,
+							.find_key_arg = key,
+							.cache_bytes = 65536,
+							.timeout_ms = 200},
+				NULL),
+		     0);
+	before = s.chunk_reads;
+	s.delay_us = 50000;
+	cr_assert_eq(image_pread(i, got, SIZE, 0, &e), -ETIMEDOUT);
+	cr_assert_not_null(strstr(e.text, "bytes came in time"), "%s", e.text);
+	cr_assert_leq(s.chunk_reads - before, 5);
+	image_close(i);
+	seal_free(&sealed);
+	free(got);
+}
+
 static int flip_sometimes(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t n)
 {
 	static atomic_uint count;

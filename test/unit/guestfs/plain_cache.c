@@ -153,8 +153,9 @@ struct reserving {
 static void *reserve(void *arg)
 {
 	struct reserving *q = arg;
+	struct deadline deadline = deadline_after(q->wait_ms);
 
-	q->result = plain_cache_reserve(cache, q->x, q->n, q->wait_ms, &q->got);
+	q->result = plain_cache_reserve(cache, q->x, q->n, q->wait_ms ? &deadline : NULL, &q->got);
 	q->done = 1;
 	return NULL;
 }
