@@ -107,6 +107,7 @@ takes_no_tag_alone() {
 
 	"$COCOON" mount --key "cdh:unix:$WORK/cdh.sock" --host "unix:$HOST_CHUNKS" "$REGISTRY/keys/program:1" "$WORK/mnt" \
 		2>"$WORK/tag.log" || status=$?
+	[ "$status" != 0 ] || guest_unmount "$WORK/mnt"
 	[ "$status" = 1 ] && grep 'a tag says nothing' "$WORK/tag.log"
 }
 

@@ -203,6 +203,7 @@ Test(key_provider, refuses_answers_that_are_none)
 		{"{\"keyunwrapresults\":{\"optsdata\":[0,255,\t7\r\n]}}", -EUCLEAN},
 		{"{\"keyunwrapresults\":{\"optsdata\":[1],\"optsdata\":[1]}}", -EPROTO},
 		{"{\"optsdata\":[1,2]}", -EPROTO},
+		{"{\"optsdata\":[1],\"keyunwrapresults\":{\"optsdata\":[1,2]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdata\":[1,2]}}x", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":[1,2]},\"x\":{\"optsdata\":[1,2]}}", -EPROTO},
 		{"{\"keyunwrapresults\":{\"optsdat\\u0061\":\"***\"},\"x\":{\"optsdata\":\"AAAA\"}}",
