@@ -36,7 +36,7 @@ machine() {
 }
 
 # The liars listen where the sockets of a machine with vm-vsock are.
-boot() { VM_VSOCK=unix vm_start lies "$WORK/initramfs" && vm_end 240; }
+boot() { VM_VSOCK=unix vm_start lies "$WORK/initramfs" && vm_end 500; }
 
 # Of each case the guest has said how it went.
 guest_said() { grep -E "^step: [0-9.]+ ok $1 $2:" "$VM_CONSOLE"; }

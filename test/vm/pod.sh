@@ -45,11 +45,11 @@ machine() {
 }
 
 # Until its first container has ended.
-first_boots() { vm_kernel "$1" && vm_start "first-$1" "$WORK/$1.initramfs" && vm_wait 'one: container has ended' 120; }
+first_boots() { vm_kernel "$1" && vm_start "first-$1" "$WORK/$1.initramfs" && vm_wait 'one: container has ended' 300; }
 
-second_boots() { vm_kernel "$1" && vm_start "second-$1" "$WORK/$1.initramfs" && vm_end 120; }
+second_boots() { vm_kernel "$1" && vm_start "second-$1" "$WORK/$1.initramfs" && vm_end 300; }
 
-first_ends() { VM_PID=${FIRST[0]} VM_CONSOLE=${FIRST[1]} vm_end 60; }
+first_ends() { VM_PID=${FIRST[0]} VM_CONSOLE=${FIRST[1]} vm_end 120; }
 
 # container_said MACHINE WORDS TIMES: each container says everything once.
 container_said() {
