@@ -71,12 +71,21 @@ EXPECTED=ok
 VM_MEMORY=2048 # MiB, Kata's default
 BOOT_SECONDS=900
 
+# quietly LOG COMMAND…: its words are shown when it fails.
+quietly() {
+	local log=$WORK/$1.log
+	shift
+
+	interruptible "$@" >"$log" 2>&1 && return
+	tail -n 10 "$log" >&2
+	return 1
+}
+
 log() { [ ! -t 2 ] || echo "$(date +%T) $*" >&2; }
 
 # --- programs -------------------------------------------------------------------
 
 build() {
-	BUILD=$WORK/build
 	cmake -S "$SOURCE_DIR" -B "$BUILD" -G Ninja -DDEVELOP=ON -DCMAKE_RUNTIME_OUTPUT_DIRECTORY="$BUILD/bin" &&
 		cmake --build "$BUILD" --target cocoon cocoon-snapshotter cocoon-guestfs vm-vsock agent-pull
 }
@@ -251,7 +260,8 @@ mkdir -p "$OUT"
 if [ -z "$BUILD" ]; then
 	need_packages build test
 	log "building"
-	interruptible build >"$WORK/build.log" 2>&1
+	BUILD=$WORK/build
+	quietly build build
 fi
 COCOON_BUILD=$BUILD COCOON_BIN=$BUILD/bin
 for library in cocoon images vm pod; do
@@ -280,7 +290,7 @@ if [ -n "$ROWS" ]; then
 	PACKED_BYTES=$(skopeo --insecure-policy inspect --raw "$IMAGE" | jq '[.layers[].size] | add')
 fi
 if [ "$LARGE" != 0 ]; then
-	make_large >"$WORK/large.log" 2>&1
+	quietly large make_large
 	image_seal "oci:$WORK/large-layout:latest" pod/large:sealed >"$WORK/large.json"
 	LARGE_REF=$SEALED_REF
 	CHUNK=$(jq '.image_bytes / .chunks | floor' "$WORK/large.json")

@@ -114,7 +114,9 @@ def reads(groups):
 def main():
     read = load(sys.argv[2], ("kernel", "what"))
     hash_lines = {kernel: lines for (kernel, what), lines in read.items() if what == "hash" and kernel != "host"}
-    starts(load(sys.argv[1], ("kernel", "row")), hash_lines, float(sys.argv[3]))
+    groups = load(sys.argv[1], ("kernel", "row"))
+    if groups:
+        starts(groups, hash_lines, float(sys.argv[3]))
     reads(read)
 
 
