@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The chunks, or blocks of the index, that a source could not get lately. Files are read in small pieces: whoever reads a file with
- * one bad chunk must not wait as long for each of its pages. Such a chunk fails at once for as long again as
- * its failure took, a second at most; after that it is asked for once, until it comes or a minute has passed.
- * A few are remembered; forgetting one costs time only. Any thread. Times are milliseconds of the monotonic
- * clock. */
+ * The chunks, or blocks of the index, that a source could not get lately. Files are read in small pieces:
+ * whoever reads a file with one bad chunk must not wait as long for each of its pages. Such a chunk fails at
+ * once for as long again as its failure took, a second at most; after that it is asked for once, until it
+ * comes or a minute has passed. A few are remembered; forgetting one costs time only. Any thread. Times are
+ * milliseconds of the monotonic clock. */
 #ifndef COCOON_GUESTFS_FAILED_CHUNKS_H
 #define COCOON_GUESTFS_FAILED_CHUNKS_H
 

@@ -30,7 +30,7 @@ needs_nothing() {
 is_hardened() {
 	local program=$ROOT/usr/bin/cocoon-guestfs
 
-	readelf -hW "$program" | grep -q 'Type: *DYN' && readelf -lW "$program" | grep -q GNU_RELRO &&
+	readelf -hW "$program" | grep 'Type: *DYN' && readelf -lW "$program" | grep GNU_RELRO &&
 		! readelf -lW "$program" | grep -E ' (LOAD|GNU_STACK) .* RWE'
 }
 

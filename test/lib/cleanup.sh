@@ -57,7 +57,7 @@ work_dir() {
 cleanup_work() {
 	if [ -n "${KEEP_WORK:-}" ]; then
 		echo "kept: $WORK" >&2
-	elif leftover_mounts | grep -q .; then
+	elif [ -n "$(leftover_mounts)" ]; then
 		echo "not removed, because something is still mounted below it: $WORK" >&2
 	else
 		rm -rf --one-file-system "$WORK"
