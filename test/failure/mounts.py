@@ -35,6 +35,9 @@ FUSE_FAILED = "the FUSE session has failed"
 # What for ever keeps a daemon from reading requests, for as long as it tries (fuse_loop.c): it ends, and its
 # mount stays and fails, as every name would seem to be gone without it.
 ENDS_SESSION = ("device/ENOMEM", True)
+# What tells the keeper that the first process has gone: it goes, too, and a broken connection stays broken (keeper.h).
+KEEPER_ENDED = "the process that keeps the mount has ended"
+ENDS_KEEPER = {"recv/end", "recv/ECONNRESET"}
 # What keeps a signal's unmount from being made, once (False) or for ever: statx(2) is how the keeper knows its own
 # mount, the keeper is asked over a socket (keeper.h), and a lazy umount that is busy does not exist.
 UNMOUNT_FAILED = "unmount failed"
@@ -133,7 +136,7 @@ class Daemon:
         self.env = {**os.environ, "LD_PRELOAD": a.library, "COCOON_INJECT": os.path.join(work, "order")}
         self.log = os.path.join(work, "log")
         self.process = None
-        self.session_may_end = self.may_stay = False
+        self.session_may_end = self.keeper_may_end = self.may_stay = False
 
     def start(self, *options):
         """Returns when the command has ended: its status and its words."""
@@ -246,7 +249,10 @@ def all_right(d, tree):
     deadline = time.monotonic() + PAUSE
     while failed := tree.compare(d.mount, True):
         if d.session_may_end and FUSE_FAILED in d.words():
-            return reads_fail(d)
+            reads_fail(d)
+            return
+        if d.keeper_may_end and KEEPER_ENDED in d.words():
+            return
         if time.monotonic() > deadline:
             raise Wrong(f"{failed} names still cannot be read: {d.words()[-300:]}")
         time.sleep(0.05)
@@ -329,6 +335,7 @@ class Worker:
         self.trials += 1
         what = fault["name"], always
         d.may_stay, d.session_may_end = phase == "term" and what in MAY_STAY, what == ENDS_SESSION
+        d.keeper_may_end = fault["name"] in ENDS_KEEPER
         failed, words, reached = 0, "", True
         try:
             failed, words = watched(lambda: PHASES[phase](
