@@ -16,7 +16,12 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/wait.h>
+
+/* A stream is made without waiting. A keeper that ends while it shows a mount can keep its sockets open until
+ * the mount's reads are answered, and those may want a new stream. */
+#define CONNECT_SECONDS 10
 
 enum request { CONNECT, DEVICE_BLOCK, DEVICE_LOOP, DEVICE_TREE, SHOW, UNMOUNT, UNMOUNT_LAZILY };
 
@@ -80,8 +85,10 @@ static int answer_receive(int channel, struct answer *a, int *fd)
 	do
 		n = recvmsg(channel, &p.m, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(*a))
+	if (n != (ssize_t)sizeof(*a)) {
+		(void)shutdown(channel, SHUT_RDWR); /* a late answer is nobody's */
 		return -EPIPE;
+	}
 	a->words[sizeof(a->words) - 1] = '\0';
 	header = CMSG_FIRSTHDR(&p.m);
 	*fd = -1;
@@ -226,6 +233,9 @@ int keeper_start(struct keeper **out, const struct keeper_options *options, stru
 	r = channel(&k->mounts, &its.mounts);
 	if (r == 0)
 		r = channel(&k->connections, &its.connections);
+	if (r == 0 && setsockopt(k->connections, SOL_SOCKET, SO_RCVTIMEO,
+				 &(struct timeval){.tv_sec = CONNECT_SECONDS}, sizeof(struct timeval)) < 0)
+		r = -errno;
 	if (r == 0)
 		k->pid = fork();
 	if (r == 0 && k->pid == 0)
