@@ -226,6 +226,8 @@ def try_start(d, tree, arm):
             raise Wrong(words[-300:])
         if not d.ends(2):
             raise Wrong(f"the command failed, but the daemon runs: {words[-300:]}")
+        if d.keeper_may_end and KEEPER_ENDED in words:
+            umount(d.mount, 2)
         d.must_be_gone()
         return 1, words
     all_right(d, tree)
