@@ -147,8 +147,8 @@ stop_tree() {
 			kill -KILL "$pid" 2>/dev/null || true
 		fi
 	done
-	wait "$1" 2>/dev/null || true
-	return 0
+	# within a trap bash may have reaped it already, and would wait for all other children then
+	[ ! -e "/proc/$1" ] || wait "$1" 2>/dev/null || true
 }
 
 process_tree() {
