@@ -24,7 +24,7 @@ Runs the tests, cheap ones first; without a PART all of them, `quick` stands for
   delivery     the guest's part as one program, a Kata image that has it, configuration against schemas, kernels
   integration  publisher, chunk store and guest with a real registry, real FUSE and real EROFS
   containerd   snapshotter and `cocoon pull` under a real containerd and runc
-  vm           a pod in a virtual machine: Debian kernels, a real virtio socket
+  vm           pods in virtual machines on a node, and against a host that lies: Debian kernels, a real virtio socket
 
 Environment: BUILD_ROOT (default: build-test in the source tree), FUZZ_SECONDS, KEEP_WORK=1 (keep the work
 directories of failed scripts). Ends with a line `N passed, N failed` and exit code 0 when nothing failed.
