@@ -13,7 +13,8 @@
 #define DEFAULT_CACHE_BYTES (32u << 20)
 #define DEFAULT_TIMEOUT_MS 30000u
 #define LOAD_MAX_BYTES (2u << 20) /* the kernel's largest read, wherever it begins */
-#define LOADS_AT_ONCE 12u	  /* a cache as large as that of so many of them makes them smaller */
+#define LOADING_MIN (2u << 20) /* however small the cache is: one read must not wait for another's answer */
+#define LOADS_AT_ONCE 6u       /* and not few large ones keep all others waiting */
 
 int image_key_fits(const struct secret *key, const struct descriptor *descriptor)
 {
@@ -176,6 +177,7 @@ static int open_parts(struct image *i, const struct image_options *options, stru
 int image_open(struct image **out, struct source *source, const struct image_options *options, struct err *e)
 {
 	struct image *i = calloc(1, sizeof(*i));
+	size_t loading;
 	int r;
 
 	if (!i)
@@ -183,15 +185,16 @@ int image_open(struct image **out, struct source *source, const struct image_opt
 	i->source = source;
 	/* the rest is for answers of the host and to the kernel, on their way */
 	i->cache_bytes = (options->cache_bytes ? options->cache_bytes : DEFAULT_CACHE_BYTES) / 4 * 3;
-	i->load_max_bytes = i->cache_bytes / LOADS_AT_ONCE < LOAD_MAX_BYTES ? i->cache_bytes / LOADS_AT_ONCE
-									    : LOAD_MAX_BYTES;
+	loading = i->cache_bytes / 2 > LOADING_MIN ? i->cache_bytes / 2 : LOADING_MIN;
+	i->load_max_bytes =
+		loading / LOADS_AT_ONCE < LOAD_MAX_BYTES ? loading / LOADS_AT_ONCE : LOAD_MAX_BYTES;
 	i->timeout_ms = options->timeout_ms ? options->timeout_ms : DEFAULT_TIMEOUT_MS;
 	r = opener_pool_init(&i->openers);
 	if (r < 0) {
 		free(i);
 		return err_set(e, r, "out of memory");
 	}
-	r = plain_cache_new(&i->cache, i->cache_bytes);
+	r = plain_cache_new(&i->cache, i->cache_bytes, loading);
 	if (r < 0)
 		(void)err_set(e, r, "out of memory");
 	if (r == 0)

@@ -110,7 +110,8 @@ static int next_signal(struct guestfs *g, int timeout_ms, bool *ended)
 			      {.fd = g->alone ? -1 : keeper_ended_fd(g->keeper), .events = POLLIN}};
 	struct signalfd_siginfo info;
 
-	(void)poll(p, 3, timeout_ms);
+	if (poll(p, 3, timeout_ms) < 0)
+		(void)usleep(20000); /* without memory for it, it is tried again, not for ever at once */
 	*ended = p[0].revents != 0;
 	if (p[2].revents) {
 		g->alone = true;

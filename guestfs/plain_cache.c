@@ -39,7 +39,7 @@ struct waiter {
 TAILQ_HEAD(waiter_list, waiter);
 
 struct plain_cache {
-	size_t max_reserved;
+	size_t max_loading;
 	pthread_mutex_t lock; /* guards all below, and every item's state */
 	struct page_arena arena;
 	struct bucket buckets[BUCKETS];
@@ -49,7 +49,7 @@ struct plain_cache {
 	pthread_cond_t room;	    /* that went down, or a waiter left */
 };
 
-int plain_cache_new(struct plain_cache **out, size_t max_bytes)
+int plain_cache_new(struct plain_cache **out, size_t max_bytes, size_t max_loading)
 {
 	struct plain_cache *c = calloc(1, sizeof(*c));
 
@@ -59,7 +59,7 @@ int plain_cache_new(struct plain_cache **out, size_t max_bytes)
 		free(c);
 		return -ENOMEM;
 	}
-	c->max_reserved = max_bytes / 2;
+	c->max_loading = max_loading;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->room, NULL);
 	TAILQ_INIT(&c->idle);
@@ -129,7 +129,7 @@ static struct item *find(struct plain_cache *c, uint32_t number)
 /* With the lock held. */
 static bool is_room(const struct plain_cache *c, size_t bytes)
 {
-	return c->reserved == 0 || c->reserved + bytes <= c->max_reserved;
+	return c->reserved == 0 || c->reserved + bytes <= c->max_loading;
 }
 
 /* With the lock held, which is given up meanwhile. */

@@ -26,12 +26,12 @@ enum {
 };
 
 /* `max_bytes` is what chunks take together, those that are claimed and those that are kept; only where more
- * than that is claimed at once, it is more. 0 or -ENOMEM. */
-int plain_cache_new(struct plain_cache **out, size_t max_bytes);
+ * than that is claimed at once, it is more. `max_loading` of plain_cache_reserve(). 0 or -ENOMEM. */
+int plain_cache_new(struct plain_cache **out, size_t max_bytes, size_t max_loading);
 void plain_cache_free(struct plain_cache *c); /* wipes; nothing may be claimed. NULL is fine */
 
-/* Room for those of n chunks that would have to be loaded: all that is on its way together takes half of
- * `max_bytes`, or one caller's share when that alone is more. Those who find none wait in line, until
+/* Room for those of n chunks that would have to be loaded: all that is on its way together takes at most
+ * `max_loading`, or one caller's share when that alone is more. Those who find none wait in line, until
  * `deadline` (NULL: not at all): a host that lets reads hang holds up others, but never makes the process
  * larger. No wait, and 0 bytes, when all are known. The caller holds no claim meanwhile. What was reserved
  * goes to chunks that the caller loads, by plain_cache_charge(), until they are released, and what is left of

@@ -196,7 +196,7 @@ tsan_build() {
 part_tidy() {
     tsan_build
     # shellcheck disable=SC2016
-    check tidy sh -c 'git ls-files "*.c" | grep -vE "^test/" | xargs -P2 -n1 clang-tidy --quiet -p "$1"' \
+    check tidy sh -c 'git ls-files "*.c" | grep -vE "^(test|bench)/" | xargs -P2 -n1 clang-tidy --quiet -p "$1"' \
         tidy "$BUILD_ROOT/tsan"
 }
 

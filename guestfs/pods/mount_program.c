@@ -10,10 +10,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
+#define ERRNO_MAX 4095 /* the kernel's own limit (include/linux/err.h) */
 #define LOG_MAX (64u << 10)
 #define OUTPUT_MAX 128u
 
@@ -102,12 +104,18 @@ static void last_words(const char *log, struct err *e)
 
 static int outcome(const char *said, char manifest[static DIGEST_TEXT_SIZE])
 {
+	static const char failed[] = "error=";
 	struct digest parsed;
-	int error = 0, end = 0;
 
-	/* it was given nothing by our caller that was not checked: what it finds invalid is our own affair */
-	if (sscanf(said, "error=%9d%n", &error, &end) == 1 && error > 0 && said[end] == '\n')
-		return error == EINVAL ? -EIO : -error;
+	if (strncmp(said, failed, sizeof(failed) - 1) == 0) {
+		char *end;
+		long error = strtol(said + sizeof(failed) - 1, &end, 10);
+
+		/* it was given nothing by our caller that was not checked: what it finds invalid is our own
+		 * affair */
+		return error > 0 && error <= ERRNO_MAX && error != EINVAL && *end == '\n' ? (int)-error
+											  : -EIO;
+	}
 	if (strlen(said) != DIGEST_TEXT_SIZE || said[DIGEST_TEXT_SIZE - 1] != '\n')
 		return -EIO;
 	memcpy(manifest, said, DIGEST_TEXT_SIZE - 1);

@@ -162,11 +162,9 @@ static void take_request(struct connection *c, struct ttrpc_frame *f)
 	struct ttrpc_request q;
 	struct err e = {""};
 
-	if (!o->service)
-		connection_hand_on(c, f);
-	else if (ttrpc_request_decode(&q, f->payload, f->header.size, &e) < 0)
+	if (o->service && ttrpc_request_decode(&q, f->payload, f->header.size, &e) < 0)
 		connection_refuse(c, f->header.stream, TTRPC_INVALID_ARGUMENT, e.text);
-	else if (strcmp(q.service, o->service) != 0 || strcmp(q.method, o->method) != 0)
+	else if (!o->service || strcmp(q.service, o->service) != 0 || strcmp(q.method, o->method) != 0)
 		connection_hand_on(c, f);
 	else if (call_start(c, f, &q) < 0)
 		connection_refuse(c, f->header.stream, TTRPC_RESOURCE_EXHAUSTED,

@@ -104,8 +104,6 @@ vm_initramfs() {
 	for file; do
 		vm_put "$root" "${file%%=*}" "${file#*=}" || return
 	done
-	# pthread_cancel(3) loads it when it is called first, so ldd does not know
-	vm_put "$root" lib/x86_64-linux-gnu/libgcc_s.so.1 /lib/x86_64-linux-gnu/libgcc_s.so.1
 	(cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$out" && rm -rf "$root"
 }
 
@@ -144,7 +142,8 @@ vm_start() {
 	shift 2
 
 	# One processor and no cx16: QEMU 7.2 emulates neither well enough for 6.12, which patches its own code while it runs.
-	processor=(-accel "tcg,thread=single" -cpu "max,-cx16")
+	# Nor erms: where it is offered the kernel copies with instructions that are emulated byte by byte.
+	processor=(-accel "tcg,thread=single" -cpu "max,-cx16,-erms")
 	! vm_kvm || processor=(-accel kvm -cpu host)
 	VM_CONSOLE=$WORK/$name.console
 	vm_vsock "$name" || return

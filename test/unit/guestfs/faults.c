@@ -384,7 +384,7 @@ Test(faults, the_cache)
 	struct chunk *chunk;
 	int r;
 
-	each_fault (r, plain_cache_new(&cache, 4096))
+	each_fault (r, plain_cache_new(&cache, 4096, 4096))
 		cr_assert(r == -ENOMEM && !cache);
 	cr_assert_eq(r, 0);
 	each_fault (r, plain_cache_claim(cache, &small, &chunk))
@@ -414,7 +414,7 @@ Test(faults, who_waits_for_a_chunk_without_room_is_told)
 {
 	struct chunk *chunk;
 
-	cr_assert_eq(plain_cache_new(&cache, 65536), 0);
+	cr_assert_eq(plain_cache_new(&cache, 65536, 32768), 0);
 	cr_assert_eq(plain_cache_claim(cache, &small, &chunk), CHUNK_LOAD);
 	plain_cache_done(cache, chunk, 0);
 	plain_cache_release(cache, chunk);

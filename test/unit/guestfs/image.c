@@ -297,10 +297,11 @@ static int hang(void *arg, enum where where, uint64_t offset, uint8_t *p, size_t
 	return 0;
 }
 
-/* However many read: what the host can make arrive at once takes half of what chunks may take. */
+/* However many read: what the host can make arrive at once is no more than 2 MiB, or half of what chunks may
+ * take. */
 Test(image, a_host_that_answers_all_at_once_finds_no_more_than_there_is_memory_for)
 {
-	enum { CUT = 65536, READERS = 32, CACHE = 1 << 20 };
+	enum { CUT = 262144, READERS = SIZE / CUT, CACHE = 1 << 20, LOADING = 2 << 20 };
 	struct source_memory s;
 	struct sealed sealed;
 	struct readers r[READERS];
@@ -324,10 +325,10 @@ Test(image, a_host_that_answers_all_at_once_finds_no_more_than_there_is_memory_f
 		r[k] = (struct readers){.i = i, .offset = (uint64_t)k * CUT};
 		cr_assert_eq(pthread_create(&t[k], NULL, same_chunk, &r[k]), 0);
 	}
-	for (int wait = 0; wait < 1000 && hanging.n < CACHE * 3 / 8 / CUT; wait++)
+	for (int wait = 0; wait < 1000 && hanging.n < LOADING / CUT; wait++)
 		(void)usleep(10000);
 	(void)usleep(2500000);
-	cr_assert_eq(hanging.n, CACHE * 3 / 8 / CUT);
+	cr_assert_eq(hanging.n, LOADING / CUT);
 	hanging.hangs = false;
 	for (unsigned int k = 0; k < READERS; k++)
 		pthread_join(t[k], NULL);
