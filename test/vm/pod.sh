@@ -68,6 +68,9 @@ fetched_no_blob() {
 	! grep -q /blobs/ <<<"$asked"
 }
 
+# daemons_are_spared CONSOLE: of two images.
+daemons_are_spared() { [ "$(grep -cE 'process: oom_score_adj -[0-9]+ locked [1-9][0-9]{3,} kB' "$WORK/$1.console")" -ge 2 ]; }
+
 no_network() { grep -q 'networks: /sys/class/net/lo[[:space:]]*$' "$WORK/$1.console"; }
 
 host_knew() { grep -F "image opened peer=$1 image=$SEALED_REF" "$HOST_LOG"; }
@@ -99,6 +102,7 @@ for machine in "first-$first" "second-$second"; do
 	check "$machine: both containers read what was sealed" container_said "$machine" "pod says $noise" 2
 	check "$machine: they wrote to its memory" container_said "$machine" "/written" 2
 	check "$machine: no network was there" no_network "$machine"
+	check "$machine: what has keys is locked and not killed first" daemons_are_spared "$machine"
 done
 check "the host fetched no chunk for the others" fetched_no_blob "$mark"
 check "the host knew the first machine" host_knew "${FIRST[2]}"
