@@ -165,8 +165,12 @@ expect "SIGINT to the group" 130 $status
 
 start_inner
 wait_for_container
+status=0
 kill -KILL "$(pidof_inner containerd)"
-ends_with "SIGTERM after containerd was killed" TERM
+kill -TERM "$STARTED_PID" 2>/dev/null || true
+wait "$STARTED_PID" || status=$?
+[ "$status" != 1 ] || status=143 # ctr has noticed first
+expect "SIGTERM after containerd was killed" 143 $status
 
 # During start-up, push, pull, run.
 for delay in 0.1 0.4 0.8 1.2 1.6 2.0; do
