@@ -60,6 +60,7 @@ static int read_index_once(struct wire_session *w, void *to, uint32_t n, uint64_
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	if (r < 0)
 		return r;
+	s.connection = c;
 	wire_index_encode(&payload, &(struct wire_index){.handle = handle, .length = n, .offset = offset});
 	call.payload = &payload;
 	call.max_payload = n > FAILURE_MAX_PAYLOAD ? n : FAILURE_MAX_PAYLOAD;
@@ -128,6 +129,7 @@ static int wire_source_read_index(struct source *source, void *to, size_t n, uin
  * chunk number. */
 struct chunks {
 	struct source_wire *wire;
+	const struct wire_connection *connection; /* of the request under way */
 	struct patience patience;
 	uint64_t began_ms;
 	const struct chunk_place *places;
@@ -202,7 +204,7 @@ static int chunk_answer(void *arg, enum wire_status status, const uint8_t *paylo
 		if (r == 0)
 			number = failure.chunk;
 		if (r == 0 && status == WIRE_INVALID)
-			r = handle_is_wrong(failure.words, e);
+			r = handle_is_wrong(q->connection, failure.words, e);
 	}
 	if (r == 0)
 		r = find_asked(q, number, &k, e);
@@ -263,6 +265,7 @@ static int read_chunks_once(struct chunks *q, bool ahead, struct err *e)
 	buf_init(&payload, WIRE_MAX_PAYLOAD);
 	if (r < 0)
 		return r;
+	q->connection = c;
 	call.n_answers = ask(q, &request, &call.max_payload);
 	call.payload = &payload;
 	wire_chunks_encode(&payload, &request);

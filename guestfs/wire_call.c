@@ -113,6 +113,8 @@ static int collect(struct wire_connection *c, struct request *q, const struct wi
 		if (r < 0)
 			return r;
 		r = call->answer(call->arg, f->status, f->payload, f->size, e);
+		if (r == 0 && f->status == WIRE_OK && call->type != WIRE_OPEN)
+			atomic_store_explicit(&c->served, true, memory_order_relaxed);
 		wire_frame_free(c, f);
 		if (r < 0) {
 			wire_break(c, r, q->id, e);

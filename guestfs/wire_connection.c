@@ -348,6 +348,11 @@ bool wire_connection_broken(struct wire_connection *c)
 	return broken;
 }
 
+bool wire_connection_served(const struct wire_connection *c)
+{
+	return atomic_load_explicit(&c->served, memory_order_relaxed);
+}
+
 void wire_connection_break(struct wire_connection *c)
 {
 	wire_break(c, -ESHUTDOWN, 0, &(struct err){"closed"});

@@ -29,6 +29,8 @@ struct wire_connection *wire_connection_ref(struct wire_connection *c);
 void wire_connection_unref(struct wire_connection *c); /* the last one closes. NULL is fine */
 
 bool wire_connection_broken(struct wire_connection *c);
+/* Has it brought contents of an image? Then what the host has called it there is right. */
+bool wire_connection_served(const struct wire_connection *c);
 void wire_connection_break(struct wire_connection *c); /* all calls end with -ESHUTDOWN */
 
 /* One answer frame of a call, in the calling thread; `payload` is borrowed. Return 0, or a negative errno

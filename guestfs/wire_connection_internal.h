@@ -8,6 +8,7 @@
 #include "guestfs/wire_stream.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/queue.h>
 
 #define STUBS_MAX 16u /* requests that were given up; with more of them it is the host that is broken */
@@ -49,6 +50,7 @@ struct wire_connection {
 	pthread_t reader;
 	pthread_mutex_t send_lock; /* one whole frame at a time; never taken with `lock` held */
 	pthread_mutex_t lock;	   /* guards what follows */
+	atomic_bool served;	   /* contents have come; no partner */
 	unsigned int refs;
 	int broken; /* negative errno when this connection is of no use any more */
 	struct err why;

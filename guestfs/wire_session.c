@@ -234,8 +234,10 @@ int wire_session_call(struct wire_session *w, struct wire_connection *c, struct 
 
 /* Connections ----------------------------------------------------------------------------------- */
 
-int handle_is_wrong(const char *words, struct err *e)
+int handle_is_wrong(const struct wire_connection *c, const char *words, struct err *e)
 {
+	if (wire_connection_served(c))
+		return 0;
 	return err_set(e, -EPROTO, "the host refuses what is in order, as if the image were another: %s",
 		       words);
 }
@@ -250,8 +252,8 @@ int single_answer(void *arg, enum wire_status status, const uint8_t *payload, si
 		r = s->accept(s, payload, size, e);
 	} else {
 		r = wire_failure_decode(&f, payload, size, e);
-		if (r == 0 && s->patience && status == WIRE_INVALID)
-			r = handle_is_wrong(f.words, e);
+		if (r == 0 && s->connection && status == WIRE_INVALID)
+			r = handle_is_wrong(s->connection, f.words, e);
 		if (r == 0)
 			s->result = err_set(e,
 					    s->patience ? wire_session_status(s->w, status, s->patience)

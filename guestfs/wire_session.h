@@ -120,15 +120,17 @@ struct single {
 	int (*accept)(struct single *s, const uint8_t *payload, size_t size, struct err *e);
 	struct wire_session *w;
 	struct patience *patience;
-	void *to; /* accept's */
+	const struct wire_connection *connection; /* of a request for the open image */
+	void *to;				  /* accept's */
 	size_t n;
 	uint32_t handle;
 	int result;
 };
 wire_answer single_answer; /* over a struct single */
 
-/* A request for the open image was called invalid, which it is not: the answer to OPEN had another handle, or
- * the host has forgotten it. -EPROTO, for the connection to be made again. */
-int handle_is_wrong(const char *words, struct err *e);
+/* A request for the open image was called invalid, which it is not. Before anything came over this connection
+ * that is because the answer to OPEN had another handle: -EPROTO, for the connection to be made again. Later
+ * it is what the host says of what was asked for: 0. */
+int handle_is_wrong(const struct wire_connection *c, const char *words, struct err *e);
 
 #endif
