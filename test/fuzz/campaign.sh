@@ -53,7 +53,7 @@ campaign() {
 	: >"$log"
 	before=$(find "$corpus" -type f | wc -l)
 	while [ "$status" = 0 ] && [ "$(used "$log")" -lt "$seconds" ]; do
-		{ time "$bin/fuzz-$name" -max_total_time=$SLICE -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+		{ time "$bin/fuzz-$name" -max_total_time=$SLICE -timeout=60 -rss_limit_mb=1024 -print_final_stats=1 \
 			-artifact_prefix="$corpora/finds/$name-" "$corpus" "$here/corpus/$name" >>"$log" 2>&1; } 2>>"$log" || status=1
 	done
 	printf '%-20s %6d s %12d runs %6d edges %5d new inputs  %s\n' "$name" "$(used "$log")" \
