@@ -7,6 +7,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -43,7 +44,8 @@ func start(root string) (*exec.Cmd, string, error) {
 		return nil, "", err
 	}
 	for i := 0; i < 500; i++ {
-		if _, err := os.Stat(socket); err == nil {
+		if connection, err := net.Dial("unix", socket); err == nil { // it is bound before it listens
+			connection.Close()
 			return cmd, socket, nil
 		}
 		time.Sleep(10 * time.Millisecond)
