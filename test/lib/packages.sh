@@ -11,7 +11,7 @@ declare -A PACKAGES
 PACKAGES[build]="gcc libc6-dev cmake ninja-build pkg-config
 	protobuf-c-compiler libprotobuf-c-dev libprotobuf-dev libgrpc-dev
 	libfuse3-dev libssl-dev libzstd-dev libcurl4-openssl-dev libsqlite3-dev
-	libjansson-dev zlib1g-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev libseccomp-dev"
+	libjansson-dev zlib1g-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev"
 
 # Running an image from a registry through containerd, on sockets of our own.
 PACKAGES[run]="ca-certificates containerd runc docker-registry skopeo fuse3 jq
