@@ -4,6 +4,7 @@
 #include "crypto/keywrap.h"
 #include "crypto/jwa.h"
 #include "crypto/jwe.h"
+#include "crypto/pem.h"
 #include "crypto/private_options.h"
 #include "proto/base/base64.h"
 #include "proto/base/cleanup.h"
@@ -12,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <string.h>
 
 DEFINE_CLEANUP(pkey, EVP_PKEY *, EVP_PKEY_free)
@@ -20,25 +20,15 @@ DEFINE_CLEANUP(bio, BIO *, BIO_vfree)
 
 #define freed(type) __attribute__((cleanup(cleanup_##type)))
 
-/* A daemon has no terminal to ask at: a key under a passphrase is refused. */
-static int no_passphrase(char *to, int size, int writing, void *context)
-{
-	(void)to;
-	(void)size;
-	(void)writing;
-	(void)context;
-	return -1;
-}
-
 static EVP_PKEY *read_public(BIO *bio)
 {
-	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, no_passphrase, NULL);
+	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, NULL, pem_no_passphrase, NULL);
 	X509 *certificate;
 
 	if (key)
 		return key;
 	(void)BIO_reset(bio); /* back to the beginning of the memory */
-	certificate = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL);
+	certificate = PEM_read_bio_X509(bio, NULL, pem_no_passphrase, NULL);
 	if (certificate)
 		key = X509_get_pubkey(certificate);
 	X509_free(certificate);
@@ -62,7 +52,7 @@ static int decode_key(EVP_PKEY **out, const struct buf *pem, const char *path, b
 	if (!bio)
 		return err_set(e, pem->size ? -ENOMEM : -EINVAL, "%s: %s", path,
 			       pem->size ? "out of memory" : "empty");
-	key = private ? PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL) : read_public(bio);
+	key = private ? PEM_read_bio_PrivateKey(bio, NULL, pem_no_passphrase, NULL) : read_public(bio);
 	/* reasons are in the thread's queue, where others (TLS) would take them for theirs */
 	ERR_clear_error();
 	if (!key)

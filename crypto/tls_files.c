@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Files are read into memory that wipes itself; nobody is asked for a passphrase. */
 #include "crypto/tls_files.h"
+#include "crypto/pem.h"
 #include "crypto/sha256.h"
 #include "proto/base/io.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <openssl/pem.h>
 
 #define MAX_FILE (64u << 10)
 
@@ -20,15 +20,6 @@ int tls_files_pin(struct digest *out, const X509 *certificate)
 	r = sha256(out, der, (size_t)n);
 	OPENSSL_free(der);
 	return r;
-}
-
-static int no_passphrase(char *to, int n, int writing, void *arg)
-{
-	(void)to;
-	(void)n;
-	(void)writing;
-	(void)arg;
-	return -1;
 }
 
 /* A file as OpenSSL reads it. */
@@ -53,7 +44,7 @@ static int use_certificate(SSL_CTX *context, const char *path, struct digest *pi
 
 	if (r < 0)
 		return r;
-	certificate = PEM_read_bio_X509(pem, NULL, no_passphrase, NULL);
+	certificate = PEM_read_bio_X509(pem, NULL, pem_no_passphrase, NULL);
 	if (!certificate || SSL_CTX_use_certificate(context, certificate) != 1)
 		r = err_set(e, -EINVAL, "%s: not a certificate in PEM that TLS takes", path);
 	else if (tls_files_pin(pin, certificate) < 0)
@@ -72,7 +63,7 @@ static int use_key(SSL_CTX *context, const char *path, struct err *e)
 
 	if (r < 0)
 		return r;
-	key = PEM_read_bio_PrivateKey(pem, NULL, no_passphrase, NULL);
+	key = PEM_read_bio_PrivateKey(pem, NULL, pem_no_passphrase, NULL);
 	if (!key)
 		r = err_set(e, -EINVAL, "%s: not a private key in PEM without a passphrase", path);
 	else if (SSL_CTX_use_PrivateKey(context, key) != 1)

@@ -10,6 +10,7 @@
 #include "guestfs/options.h"
 #include "guestfs/pods/serve.h"
 #include "guestfs/privileges.h"
+#include "guestfs/signals.h"
 #include "guestfs/source_wire.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/log.h"
@@ -39,16 +40,9 @@ struct guestfs {
 static int block_signals(struct err *e)
 {
 	static const int handled[] = {SIGTERM, SIGINT, SIGUSR1, SIGHUP};
-	sigset_t set;
-	int fd;
 
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
-		(void)sigaddset(&set, handled[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	(void)signal(SIGPIPE, SIG_IGN);
-	fd = signalfd(-1, &set, SFD_CLOEXEC);
-	return fd < 0 ? err_errno(e, -errno, "signalfd") : fd;
+	return signals_open(handled, sizeof(handled) / sizeof(handled[0]), e);
 }
 
 static int open_image(struct guestfs *g, struct options *o, struct err *e)

@@ -5,7 +5,7 @@
 
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
-#include "snapshotter/remove_tree.h"
+#include "proto/base/remove_tree.h"
 
 #include <fcntl.h>
 #include <fts.h>

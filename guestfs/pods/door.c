@@ -2,6 +2,7 @@
  * A relay whose own method pulls, and a look now and then for pods that have ended. */
 #include "guestfs/pods/door.h"
 #include "guestfs/pods/relay.h"
+#include "guestfs/signals.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/base/log.h"
@@ -12,7 +13,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/signalfd.h>
 
 #define REAP_MS 1000
 #define BUNDLE_SIZE 512
@@ -86,18 +86,11 @@ int door_run(const struct door_options *o, int listener, int ready, struct err *
 		.behind = o->cdh,
 		.name = "the Confidential Data Hub",
 	};
-	cleanup_close int signals = -1;
+	cleanup_close int signals = signals_open((const int[]){SIGTERM, SIGINT}, 2, e);
+	int r = signals < 0 ? signals : puller_open(&door.puller, &o->puller, e);
 	struct relay *relay = NULL;
 	struct pollfd p;
-	sigset_t set;
-	int r;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	r = signals < 0 ? err_errno(e, -errno, "signalfd") : puller_open(&door.puller, &o->puller, e);
 	if (r == 0)
 		r = relay_start(&relay, listener, &options, e);
 	if (r == 0)

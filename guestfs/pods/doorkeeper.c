@@ -6,6 +6,7 @@
 #include "guestfs/pods/relay.h"
 #include "guestfs/privileges.h"
 #include "guestfs/service_manager.h"
+#include "guestfs/signals.h"
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/base/log.h"
@@ -200,19 +201,14 @@ int doorkeeper_run(const struct doorkeeper_options *o, struct err *e)
 	cleanup_close int listener = -1, inner = -1, signals = -1;
 	struct keeping k = {.options = o};
 	struct address door;
-	sigset_t set;
 	int r = door_address(&door, o->listen, e);
 
 	if (r < 0)
 		return r;
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < sizeof(handled) / sizeof(handled[0]); i++)
-		(void)sigaddset(&set, handled[i]);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
 	privileges_spare_from_oom();
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
+	signals = signals_open(handled, sizeof(handled) / sizeof(handled[0]), e);
 	if (signals < 0)
-		return err_errno(e, -errno, "signalfd");
+		return signals;
 	inner = listen_at(&door, e);
 	if (inner < 0)
 		return inner;

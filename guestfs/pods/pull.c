@@ -7,6 +7,7 @@
 #include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "proto/base/log.h"
+#include "proto/base/remove_tree.h"
 #include "proto/oci/reference.h"
 
 #include <errno.h>
@@ -105,22 +106,6 @@ static int make_rootfs(const struct pod *pod, const char *bundle, struct err *e)
 	return r < 0 ? r : make_directory(pod->rootfs, e);
 }
 
-/* Remove what a pod has in memory. Only known names are in it, but the overlay's layer has anything. */
-static void remove_tree(int parent, const char *name)
-{
-	cleanup_closedir DIR *d = NULL;
-	int fd;
-
-	if (unlinkat(parent, name, 0) == 0)
-		return;
-	fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	d = fd < 0 ? NULL : fdopendir(fd);
-	for (struct dirent *x = d ? readdir(d) : NULL; x; x = readdir(d))
-		if (strcmp(x->d_name, ".") != 0 && strcmp(x->d_name, "..") != 0)
-			remove_tree(fd, x->d_name);
-	(void)unlinkat(parent, name, AT_REMOVEDIR);
-}
-
 /* The pod's lock, if nobody has it. -EBUSY: its mount lives. */
 static int take_lock(const struct pod *pod)
 {
@@ -152,6 +137,7 @@ static void wait_gone(const struct pod *pod)
 
 static void reap_pod(struct puller *p, const char *name)
 {
+	struct err e = {""};
 	struct pod pod;
 
 	if (pod_paths(&pod, p, name) < 0)
@@ -160,9 +146,11 @@ static void reap_pod(struct puller *p, const char *name)
 	if (pod.lock < 0)
 		return;
 	(void)umount2(pod.image, MNT_DETACH | UMOUNT_NOFOLLOW);
-	remove_tree(AT_FDCWD, pod.dir);
+	if (remove_tree(AT_FDCWD, pod.dir, &e) < 0)
+		log_warn("something of a pod is left name=%s: %s", name, e.text);
+	else
+		log_info("pod gone name=%s", name);
 	(void)close(pod.lock);
-	log_info("pod gone name=%s", name);
 }
 
 /* Of a pull that fails halfway: without its mounts the mounting program ends, too. */

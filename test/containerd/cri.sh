@@ -20,10 +20,6 @@ need_packages run image build peers || exit
 work_dir cri || exit
 export CONTAINERD_NAMESPACE=k8s.io
 
-cri() {
-	interruptible "$WORK/cri" "$CONTAINERD_ADDRESS" "$@"
-}
-
 pulls_sealed() {
 	cri PullImage "$ONE" || return
 	# Manifest and config: nothing else was brought here.
@@ -64,13 +60,7 @@ ONE=$SEALED_REF
 registry_push "oci:$WORK/oci:one" lib/one:plain || exit
 PLAIN=$REGISTRY/lib/one:plain
 
-mkdir -p "$WORK/go/src"
-cp -r "$here/cri" "$WORK/go/src/cocoon-cri"
-(
-	cd "$WORK/go/src/cocoon-cri" || exit
-	GO111MODULE=off GOPATH=$WORK/go:/usr/share/gocode GOFLAGS='' GOCACHE=${GOCACHE:-$WORK/cache} \
-		interruptible go build -o "$WORK/cri" .
-) || exit
+cri_build || exit
 
 HOST_LINES=('local:' "  guestfs: $COCOON_BIN/cocoon-guestfs" "  keys: [ \"$KEY\" ]")
 host_start host "${HOST_LINES[@]}" || exit

@@ -24,10 +24,6 @@ export CONTAINERD_NAMESPACE=k8s.io
 PATH=$(realpath "$COCOON_BIN"):$PATH
 export PATH
 
-cri() {
-	interruptible "$WORK/cri" "$CONTAINERD_ADDRESS" "$@"
-}
-
 kata() {
 	ctr snapshots --snapshotter cocoon-kata "$@"
 }
@@ -262,13 +258,7 @@ PLAIN=$REGISTRY/lib/one:plain
 registry_push "oci:$WORK/oci:pause" lib/pause:1 || exit
 PAUSE=$REGISTRY/lib/pause:1
 
-mkdir -p "$WORK/go/src"
-cp -r "$here/cri" "$WORK/go/src/cocoon-cri"
-(
-	cd "$WORK/go/src/cocoon-cri" || exit
-	GO111MODULE=off GOPATH=$WORK/go:/usr/share/gocode GOFLAGS='' GOCACHE=${GOCACHE:-$WORK/cache} \
-		interruptible go build -o "$WORK/cri" .
-) || exit
+cri_build || exit
 
 METRICS=127.0.0.1:$(free_port)
 HOST_LINES=('local:' "  guestfs: $COCOON_BIN/cocoon-guestfs" "  keys: [ \"$KEY\" ]" 'metrics:' "  address: $METRICS")

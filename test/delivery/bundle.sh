@@ -54,8 +54,7 @@ empty_root() {
 }
 
 make_image() {
-	mkdir -p "$WORK/tree/sub" && head -c 3000000 /dev/urandom >"$WORK/tree/random" && seq 100000 >"$WORK/tree/sub/text" &&
-		mkfs.erofs "$WORK/image" "$WORK/tree" >/dev/null && fixture_host_start 65536
+	fixture_image && fixture_host_start 65536
 	at_exit rm -f "$ROOT/run/host.sock"
 	ln "$WORK/host.sock" "$ROOT/run/host.sock" && cp "$WORK/key" "$ROOT/key"
 }

@@ -148,8 +148,7 @@ for_extension() {
 }
 
 make_image() {
-	mkdir -p "$WORK/tree/sub" && head -c 3000000 /dev/urandom >"$WORK/tree/random" && seq 100000 >"$WORK/tree/sub/text" &&
-		mkfs.erofs "$WORK/image" "$WORK/tree" >/dev/null && fixture_host_start 65536
+	fixture_image && fixture_host_start 65536
 }
 
 # The policy has the image's digest, which a mount tells.

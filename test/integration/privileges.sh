@@ -18,12 +18,6 @@ FIXTURES=${COCOON_BUILD:?the build directory}/guestfs
 REF=localhost:5000/guestfs/test:1
 SYS_ADMIN_AND_DAC_OVERRIDE=0000000000200002
 
-make_image() {
-	mkdir -p "$WORK/tree/sub" &&
-		head -c 3000000 /dev/urandom >"$WORK/tree/random" && seq 100000 >"$WORK/tree/sub/text" &&
-		mkfs.erofs "$WORK/image" "$WORK/tree" >/dev/null
-}
-
 # daemon_of NAME DIR: the process of this name that mounts there.
 daemon_of() {
 	local pid
@@ -200,7 +194,7 @@ at_exit unmount_below "$WORK"
 check "forbidden calls fail, as root" "$FIXTURES/privileges-probe" || true
 check "forbidden calls fail, as a user" setpriv --reuid nobody --clear-groups "$FIXTURES/privileges-probe" || true
 check "forbidden calls fail, in the keeper" "$FIXTURES/privileges-probe" keeper || true
-check "the image" make_image
+check "the image" fixture_image
 check "the host" fixture_host_start 65536
 [ $# -gt 0 ] || set -- block loop tree
 for front; do

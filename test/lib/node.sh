@@ -12,6 +12,7 @@
 #   host_start_again LINE…         the same for a daemon that was stopped, with another configuration
 #   guestfs_pids, guestfs_count, mounts_count, snapshots_list, nothing_of_images
 #   unmount_images                 for at_exit
+#   cri_build; cri CALL ARGUMENT…  containerd's CRI, asked as a kubelet does (test/containerd/cri)
 
 # One static program is container enough: it says what a file holds, writes files, and waits.
 make_tool() {
@@ -142,4 +143,20 @@ unmount_images() {
 	awk -v below="$HOST_DIR/mounts/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo |
 		while read -r at; do umount "$at" || umount -l "$at"; done
 	eventually test "$(guestfs_count)" = 0 || true
+}
+
+cri_build() {
+	local source
+
+	source=$(cd "$(dirname "${BASH_SOURCE[0]}")/../containerd/cri" && pwd) && mkdir -p "$WORK/go/src" &&
+		cp -r "$source" "$WORK/go/src/cocoon-cri" || return
+	(
+		cd "$WORK/go/src/cocoon-cri" || exit
+		GO111MODULE=off GOPATH=$WORK/go:/usr/share/gocode GOFLAGS='' GOCACHE=${GOCACHE:-$WORK/cache} \
+			interruptible go build -o "$WORK/cri" .
+	)
+}
+
+cri() {
+	interruptible "$WORK/cri" "$CONTAINERD_ADDRESS" "$@"
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Delete a directory tree that a stranger has made. */
-#ifndef COCOON_SNAPSHOTTER_REMOVE_TREE_H
-#define COCOON_SNAPSHOTTER_REMOVE_TREE_H
+#ifndef COCOON_BASE_REMOVE_TREE_H
+#define COCOON_BASE_REMOVE_TREE_H
 
 #include "proto/base/err.h"
 

@@ -2,8 +2,7 @@
  * Recursion with one descriptor a level, to a limited depth. A directory below that is moved up to the top of
  * the tree, and is met there again in a later pass: so the depth that a container could make costs neither
  * stack nor descriptors. */
-#include "snapshotter/remove_tree.h"
-
+#include "proto/base/remove_tree.h"
 #include "proto/base/cleanup.h"
 
 #include <fcntl.h>
