@@ -30,7 +30,7 @@ struct tls {
 	SSL *ssl;
 	bool has_peer, rejected; /* rejected: the key is not pinned */
 	struct digest peer;
-	int error; /* of the last recv(2) or send(2) that failed */
+	int error; /* of the last recv(2) or send(2) that failed; -EPROTO before */
 };
 
 /* ---- The socket, as OpenSSL sees it ---- */
@@ -216,6 +216,7 @@ int tls_new(struct tls **out, const struct tls_endpoint *endpoint, int fd)
 		return -ENOMEM;
 	t->endpoint = endpoint;
 	t->fd = fd;
+	t->error = -EPROTO;
 	(void)pthread_mutex_init(&t->lock, NULL);
 	r = ssl_new(t);
 	if (r < 0) {
@@ -253,13 +254,13 @@ static int outcome(struct tls *t, int r, const char **reason)
 	case SSL_ERROR_ZERO_RETURN:
 		return -ECONNRESET;
 	case SSL_ERROR_SYSCALL:
-		return t->error < 0 ? t->error : -EPROTO;
+		return t->error;
 	default:
 		break;
 	}
 	if (ERR_GET_REASON(why) == ERR_R_MALLOC_FAILURE)
 		return -ENOMEM;
-	*reason = why ? ERR_reason_error_string(why) : NULL;
+	*reason = ERR_reason_error_string(why); /* NULL where it has no word */
 	switch (ALERT(ERR_GET_REASON(why))) {
 	case SSL_AD_BAD_CERTIFICATE:
 	case SSL_AD_CERTIFICATE_REQUIRED:

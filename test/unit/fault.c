@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The functions that can be made to fail, by the linker's --wrap: crypto/CMakeLists.txt reads their names
  * from the lines that begin with FAULT. */
-#include "test/unit/fault.h"
+#include "test/unit/fault_list.h"
 
 #include <errno.h>
 #include <openssl/bio.h>
@@ -37,7 +37,7 @@ const char *fault_name(void)
 	return atomic_load(&last);
 }
 
-static bool now(const char *name)
+bool fault_now(const char *name)
 {
 	unsigned n = atomic_load(&countdown);
 
@@ -49,15 +49,6 @@ static bool now(const char *name)
 	atomic_store(&fired, name);
 	return true;
 }
-
-/* FAULT(name, type, what it returns when it fails, parameters, arguments) */
-#define FAULT(name, type, failure, parameters, arguments)                                                    \
-	type __real_##name parameters;                                                                       \
-	type __wrap_##name parameters;                                                                       \
-	type __wrap_##name parameters                                                                        \
-	{                                                                                                    \
-		return now(#name) ? (failure) : __real_##name arguments;                                     \
-	}
 
 /* clang-format off: a line each */
 FAULT(malloc, void *, NULL, (size_t n), (n))
@@ -140,8 +131,9 @@ EVP_PKEY *__wrap_EVP_PKEY_Q_keygen(OSSL_LIB_CTX *l, const char *p, const char *t
 
 	va_start(args, type);
 	if (strcmp(type, "EC") == 0)
-		key = now("EVP_PKEY_Q_keygen") ? NULL
-					       : __real_EVP_PKEY_Q_keygen(l, p, type, va_arg(args, char *));
+		key = fault_now("EVP_PKEY_Q_keygen")
+			      ? NULL
+			      : __real_EVP_PKEY_Q_keygen(l, p, type, va_arg(args, char *));
 	else
 		key = __real_EVP_PKEY_Q_keygen(l, p, type, va_arg(args, size_t));
 	va_end(args);

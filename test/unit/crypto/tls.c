@@ -297,6 +297,30 @@ Test(tls, a_guest_of_version_1_2_is_refused)
 	cr_assert_neq(s.shaken, 1);
 }
 
+static void say_goodbye(struct stranger *s)
+{
+	(void)SSL_shutdown(s->ssl);
+}
+
+Test(tls, a_goodbye_is_a_lost_connection)
+{
+	struct err e = {""};
+	struct stranger s;
+	uint8_t byte;
+	size_t n;
+	int r;
+
+	begin(&host_key, NULL, NULL);
+	stranger_start(&s, true, TLS1_3_VERSION, say_goodbye);
+	cr_assert_eq(handshake_until(guest, fds[0], &e), 0, "%s", e.text);
+	stranger_end(&s);
+	/* his tickets come first */
+	do
+		r = tls_receive(guest, &byte, 1, &n);
+	while (r > 0);
+	cr_assert_eq(r, -ECONNRESET);
+}
+
 static bool has_session;
 
 static void remember_session(struct stranger *s)

@@ -193,6 +193,28 @@ Test(faults, warming)
 	image_close(i);
 }
 
+/* As other reads hold it that a host lets hang: a read is told, and nobody is about what he did not ask for.
+ */
+Test(faults, no_room_for_what_is_on_its_way)
+{
+	const struct extent all = {.chunk = UINT32_MAX, .plain_size = 1U << 30};
+	struct extent x[LOAD_MAX_CHUNKS];
+	struct image *i = must_open();
+	uint8_t got[4096];
+	size_t reserved, n;
+	struct err e;
+
+	i->timeout_ms = 100;
+	cr_assert_eq(image_extents(i, 0, SIZE / BLOCK_SIZE, NULL, x, &n, NULL), 0);
+	cr_assert_eq(plain_cache_reserve(i->cache, &all, 1, NULL, &reserved), 0);
+	cr_assert_eq(read_anew(i, got, 0, sizeof(got), &e), -ETIMEDOUT);
+	cr_assert_not_null(strstr(e.text, "hold the memory"), "%s", e.text);
+	image_warm(i, x, n);
+	plain_cache_unreserve(i->cache, reserved);
+	cr_assert_eq(read_anew(i, got, 0, sizeof(got), &e), 0, "%s", e.text);
+	image_close(i);
+}
+
 static int config_anew(struct image *i, struct buf *to, struct err *e)
 {
 	*e = (struct err){""};
