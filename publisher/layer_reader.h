@@ -17,8 +17,8 @@
 /* Where the stored (compressed) bytes come from, and what they must be. */
 struct layer_source {
 	/* Put up to `room` (> 0) bytes into `buf` and their number into `*n`, 0 at the end. Must never give
-	 * more than the blob is long to be accepted: more than `size` bytes are refused, and so are fewer. 0
-	 * or a negative errno. */
+	 * more than the blob is long to be accepted: more than `size` bytes are refused, and so are fewer.
+	 * Called from one thread at a time, which need not be layer_apply()'s. 0 or a negative errno. */
 	int (*read)(void *arg, void *buf, size_t room, size_t *n, struct err *e);
 	void *arg;
 	const char *media_type; /* decides the compression */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Two hashes around a decompressor. The media type says which one; a stream that is something else is
- * refused, because two readers that guess may see two images. */
+ * Two hashes around a decompressor, on a thread of their own: a ring of pieces of the tar lies between it and
+ * whoever pulls. The media type says which decompressor; a stream that is something else is refused, because
+ * two readers that guess may see two images. */
 #include "publisher/layer_stream.h"
 
 #include "crypto/sha256.h"
@@ -8,12 +9,14 @@
 #include "publisher/decompress.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define STORED_SIZE (128u << 10)
-#define TAR_SIZE (256u << 10)
+#define PIECE_SIZE (128u << 10)
+#define N_PIECES 8u
 
 static const struct layer_type {
 	const char *media_type;
@@ -27,18 +30,36 @@ static const struct layer_type {
 	{"application/vnd.docker.image.rootfs.diff.tar.zstd", COMPRESSION_ZSTD},
 };
 
+struct piece {
+	size_t n;
+	uint8_t bytes[PIECE_SIZE];
+};
+
 struct layer_stream {
+	/* the thread's; after join whoever joined it */
 	const struct layer_source *source;
 	struct decompressor *decompressor;
 	struct sha256 stored_hash, tar_hash;
-	uint64_t stored_size, tar_size;
+	uint64_t stored_size;
 	const uint8_t *stored; /* what the decompressor has not used of stored_bytes */
 	size_t stored_left;
-	const uint8_t *tar; /* what was not pulled of tar_bytes */
-	size_t tar_left;
-	bool source_ended, ended;
+	bool source_ended;
 	uint8_t stored_bytes[STORED_SIZE];
-	uint8_t tar_bytes[TAR_SIZE];
+
+	/* the puller's */
+	const uint8_t *tar; /* what was not pulled of the piece at `head` */
+	size_t tar_left;
+	uint64_t tar_size;
+	bool running; /* the thread was not joined yet */
+	pthread_t thread;
+
+	pthread_mutex_t lock; /* guards what follows, but pieces: [head, tail) are the puller's */
+	pthread_cond_t filled, freed;
+	uint64_t head, tail;
+	bool ended, stop; /* no piece comes any more; none is wanted */
+	int result;	  /* of the thread, with words */
+	struct err err;
+	struct piece pieces[N_PIECES];
 };
 
 static int find_compression(const char *type, enum compression *out, struct err *e)
@@ -64,41 +85,6 @@ int layer_media_type_check(const char *media_type, struct err *e)
 	return find_compression(media_type, &compression, e);
 }
 
-int layer_stream_new(struct layer_stream **out, const struct layer_source *source, struct err *e)
-{
-	enum compression compression = COMPRESSION_NONE;
-	struct layer_stream *s;
-	int r = find_compression(source->media_type, &compression, e);
-
-	if (r < 0)
-		return r;
-	s = calloc(1, sizeof(*s));
-	if (!s)
-		return -ENOMEM;
-	s->source = source;
-	r = sha256_init(&s->stored_hash);
-	if (r == 0)
-		r = sha256_init(&s->tar_hash);
-	if (r == 0)
-		r = decompressor_new(&s->decompressor, compression);
-	if (r < 0) {
-		layer_stream_free(s);
-		return r;
-	}
-	*out = s;
-	return 0;
-}
-
-void layer_stream_free(struct layer_stream *s)
-{
-	if (!s)
-		return;
-	decompressor_free(s->decompressor);
-	sha256_deinit(&s->stored_hash);
-	sha256_deinit(&s->tar_hash);
-	free(s);
-}
-
 /* The next stored bytes, hashed. */
 static int read_stored(struct layer_stream *s, struct err *e)
 {
@@ -117,31 +103,132 @@ static int read_stored(struct layer_stream *s, struct err *e)
 	return sha256_update(&s->stored_hash, s->stored_bytes, n);
 }
 
-/* The next bytes of the tar, hashed; none when more stored bytes are wanted first. */
-static int decompress(struct layer_stream *s, struct err *e)
+/* The next bytes of the tar, hashed; none at its end. */
+static int make_piece(struct layer_stream *s, struct piece *p, struct err *e)
 {
-	size_t made = 0;
-	int r;
+	p->n = 0;
+	while (!p->n) {
+		int r = 0;
 
-	if (!s->stored_left && !s->source_ended) {
-		r = read_stored(s, e);
+		if (!s->stored_left && !s->source_ended)
+			r = read_stored(s, e);
+		if (r == 0)
+			r = decompressor_step(s->decompressor, &s->stored, &s->stored_left, p->bytes,
+					      sizeof(p->bytes), &p->n, e);
 		if (r < 0)
 			return r;
+		if (s->source_ended && !p->n)
+			return decompressor_at_end(s->decompressor)
+				       ? 0
+				       : err_set(e, -EUCLEAN, "the compressed layer ends too early");
 	}
-	r = decompressor_step(s->decompressor, &s->stored, &s->stored_left, s->tar_bytes,
-			      sizeof(s->tar_bytes), &made, e);
+	return sha256_update(&s->tar_hash, p->bytes, p->n);
+}
+
+static void *make_pieces(void *stream)
+{
+	struct layer_stream *s = stream;
+
+	(void)pthread_mutex_lock(&s->lock);
+	while (!s->ended) {
+		struct piece *p = &s->pieces[s->tail % N_PIECES];
+
+		while (!s->stop && s->tail - s->head == N_PIECES)
+			(void)pthread_cond_wait(&s->freed, &s->lock);
+		if (s->stop)
+			break;
+		(void)pthread_mutex_unlock(&s->lock);
+		s->result = make_piece(s, p, &s->err);
+		(void)pthread_mutex_lock(&s->lock);
+		if (s->result < 0 || !p->n)
+			s->ended = true;
+		else
+			s->tail++;
+		(void)pthread_cond_signal(&s->filled);
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+static void join(struct layer_stream *s)
+{
+	if (!s->running)
+		return;
+	(void)pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	(void)pthread_cond_signal(&s->freed);
+	(void)pthread_mutex_unlock(&s->lock);
+	(void)pthread_join(s->thread, NULL);
+	s->running = false;
+}
+
+int layer_stream_new(struct layer_stream **out, const struct layer_source *source, struct err *e)
+{
+	enum compression compression = COMPRESSION_NONE;
+	struct layer_stream *s;
+	int r = find_compression(source->media_type, &compression, e);
+
 	if (r < 0)
 		return r;
-	if (s->source_ended && !made) {
-		s->ended = true;
-		return decompressor_at_end(s->decompressor)
-			       ? 0
-			       : err_set(e, -EUCLEAN, "the compressed layer ends too early");
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return -ENOMEM;
+	s->source = source;
+	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_cond_init(&s->filled, NULL);
+	(void)pthread_cond_init(&s->freed, NULL);
+	r = sha256_init(&s->stored_hash);
+	if (r == 0)
+		r = sha256_init(&s->tar_hash);
+	if (r == 0)
+		r = decompressor_new(&s->decompressor, compression);
+	if (r == 0)
+		r = -pthread_create(&s->thread, NULL, make_pieces, s);
+	if (r < 0) {
+		layer_stream_free(s);
+		return err_errno(e, r, "cannot read a layer");
 	}
-	s->tar = s->tar_bytes;
-	s->tar_left = made;
-	s->tar_size += made;
-	return sha256_update(&s->tar_hash, s->tar_bytes, made);
+	s->running = true;
+	*out = s;
+	return 0;
+}
+
+void layer_stream_free(struct layer_stream *s)
+{
+	if (!s)
+		return;
+	join(s);
+	decompressor_free(s->decompressor);
+	sha256_deinit(&s->stored_hash);
+	sha256_deinit(&s->tar_hash);
+	(void)pthread_cond_destroy(&s->filled);
+	(void)pthread_cond_destroy(&s->freed);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
+/* Give the piece back that was pulled and wait for the next; at the end of the tar there is none. */
+static int next_piece(struct layer_stream *s, struct err *e)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(&s->lock);
+	if (s->tar) {
+		s->head++;
+		s->tar = NULL;
+		(void)pthread_cond_signal(&s->freed);
+	}
+	while (s->head == s->tail && !s->ended)
+		(void)pthread_cond_wait(&s->filled, &s->lock);
+	if (s->head != s->tail) {
+		s->tar = s->pieces[s->head % N_PIECES].bytes;
+		s->tar_left = s->pieces[s->head % N_PIECES].n;
+		s->tar_size += s->tar_left;
+	} else {
+		r = s->result;
+	}
+	(void)pthread_mutex_unlock(&s->lock);
+	return r < 0 ? err_set(e, r, "%s", s->err.text) : 0;
 }
 
 int layer_stream_pull(void *stream, void *buf, size_t n, size_t *got, struct err *e)
@@ -150,14 +237,16 @@ int layer_stream_pull(void *stream, void *buf, size_t n, size_t *got, struct err
 	uint8_t *to = buf;
 
 	*got = 0;
-	while (*got < n && (s->tar_left || !s->ended)) {
+	while (*got < n) {
 		size_t piece = n - *got < s->tar_left ? n - *got : s->tar_left;
 
 		if (!piece) {
-			int r = decompress(s, e);
+			int r = next_piece(s, e);
 
 			if (r < 0)
 				return r;
+			if (!s->tar)
+				break;
 			continue;
 		}
 		memcpy(to + *got, s->tar, piece);
@@ -184,6 +273,7 @@ static int check_digest(struct sha256 *hash, const struct digest *want, const ch
 
 int layer_stream_check_stored(struct layer_stream *s, struct err *e)
 {
+	join(s);
 	while (!s->source_ended) {
 		int r = read_stored(s, e);
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The tar inside a layer's stored bytes: pulled, held against the manifest's size and digest, decompressed,
- * held against the diff ID. Memory is bounded whatever the stream expands to. One thread. */
+ * held against the diff ID, all on a thread of its own that works a bounded piece ahead of who pulls. Memory
+ * is bounded whatever the stream expands to. Functions: one thread; the source's read() is called on the
+ * other, and from layer_stream_check_stored() on. */
 #ifndef COCOON_PUBLISHER_LAYER_STREAM_H
 #define COCOON_PUBLISHER_LAYER_STREAM_H
 

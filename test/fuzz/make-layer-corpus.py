@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the samples of the layer reader into test/fuzz/corpus/layer_reader/: the layers of the malformed test images,
+"""Writes the samples of the decompressor and of the layer reader into test/fuzz/corpus/. Of the reader: the layers of the malformed test images,
 one for each defect, and good ones of every form. The first byte says how the rest is compressed: 0 not, 1 gzip, 2 zstd; 3: not, and the checksums of
 headers are to be made right.
 The outputs are committed; running this again with the same zlib and zstd gives the same bytes."""
+import gzip
 import json
 import os
 import pathlib
 import sys
 import tempfile
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "images"))
@@ -70,7 +72,37 @@ GOOD = {
 }
 
 
+def streams():
+    """For the decompressor alone: kind, size of the pieces, stream."""
+    data = b"some text, some text, and some more of it"
+    member = gzip.compress(data, mtime=0)
+    fixed, rest = member[:10], member[10:]
+    parts = fixed[:3] + b"\x1e" + fixed[4:] + b"\x05\x00extra" + b"name\0" + b"comment\0"
+    checksum = (zlib.crc32(parts) & 0xFFFF).to_bytes(2, "little")
+    flipped = bytes([member[-8] ^ 1])
+    return {
+        "good": member,
+        "good-all-header-parts": parts + checksum + rest,
+        "good-empty-extra": fixed[:3] + b"\x04" + fixed[4:] + b"\0\0" + rest,
+        "good-two-members": member + member,
+        "magic": b"\x1e" + member[1:],
+        "method": member[:2] + b"\x07" + member[3:],
+        "reserved-flag": fixed[:3] + b"\x20" + fixed[4:] + rest,
+        "header-checksum": parts + bytes([checksum[0] ^ 1, checksum[1]]) + rest,
+        "header-cut-off": parts,
+        "checksum": member[:-8] + flipped + member[-7:],
+        "length": member[:-1] + b"\1",
+        "block-type": fixed + b"\x07" + rest[1:],
+        "no-trailer": member[:-8],
+        "behind-it": member + b"x",
+    }
+
+
 def main():
+    folder = HERE / "corpus" / "decompress"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, stream in streams().items():
+        (folder / name).write_bytes(b"\0\2" + stream)
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as work:
         for name, add in GOOD.items():

@@ -265,6 +265,11 @@ def gzip_checksum(data):
     return data[:-8] + bytes([data[-8] ^ 1]) + data[-7:]
 
 
+@with_blob("gzip-header", "a gzip layer's header has a flag that no version knows")
+def gzip_header(data):
+    return data[:3] + bytes([data[3] | 0x20]) + data[4:]
+
+
 @with_blob("gzip-trailing", "bytes that are no gzip behind a gzip layer")
 def gzip_trailing(data):
     return data + b"garbage behind the last member"

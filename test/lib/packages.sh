@@ -11,7 +11,7 @@ declare -A PACKAGES
 PACKAGES[build]="gcc libc6-dev cmake ninja-build pkg-config
 	protobuf-c-compiler libprotobuf-c-dev libprotobuf-dev libgrpc-dev
 	libfuse3-dev libssl-dev libzstd-dev libcurl4-openssl-dev libsqlite3-dev
-	libjansson-dev zlib1g-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev"
+	libjansson-dev libisal-dev libcyaml-dev libyaml-dev libmicrohttpd-dev libsystemd-dev"
 
 # Running an image from a registry through containerd, on sockets of our own.
 PACKAGES[run]="ca-certificates containerd runc docker-registry skopeo fuse3 jq
@@ -21,7 +21,7 @@ PACKAGES[run]="ca-certificates containerd runc docker-registry skopeo fuse3 jq
 PACKAGES[image]="mmdebstrap umoci python3-minimal zstd"
 
 # Unit tests, fuzzing and the tools that tests compare with.
-PACKAGES[test]="libcriterion-dev clang llvm libclang-rt-14-dev clang-format clang-tidy binutils
+PACKAGES[test]="libcriterion-dev zlib1g-dev clang llvm libclang-rt-14-dev clang-format clang-tidy binutils
 	golang-go golang-github-containers-ocicrypt-dev erofs-utils cryptsetup-bin attr acl libarchive-tools libcap2-bin umoci skopeo python3 strace zstd shellcheck
 	python3-jsonschema python3-yaml systemd"
 
