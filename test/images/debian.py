@@ -20,6 +20,7 @@ UPDATED = MAIN + [
     f"deb {ARCHIVE}/debian bookworm-updates main",
     f"deb {ARCHIVE}/debian-security bookworm-security main",
 ]
+ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
 STAGES = ["", "python3", "python3,python3-numpy"]
 DEVICES = {tarfile.CHRTYPE: CHR, tarfile.BLKTYPE: BLK}
 
@@ -105,10 +106,12 @@ def plant(out, canary):
         out.add(b"etc/demo/" + text, FILE, b"the name is the canary\n")
 
 
-def build(layout, canary=None, sources=MAIN):
+def layers(layout, stages, plant, sources=MAIN):
+    """One gzip layer for each stage, a list of packages; `plant` adds to the last."""
+    last = len(stages) - 1
     with tempfile.TemporaryDirectory(dir=os.path.dirname(os.path.abspath(layout.dir))) as tmp:
-        paths = [os.path.join(tmp, f"{i}.tar") for i in range(len(STAGES))]
-        running = [bootstrap(p, s, sources) for p, s in zip(paths, STAGES)]
+        paths = [os.path.join(tmp, f"{i}.tar") for i in range(len(stages))]
+        running = [bootstrap(p, s, sources) for p, s in zip(paths, stages)]
         if any([p.wait() for p in running]):
             raise RuntimeError("mmdebstrap failed")
         tars, old = [], None
@@ -116,11 +119,16 @@ def build(layout, canary=None, sources=MAIN):
             new = Stage(path)
             with layout.tar("gzip") as out:
                 write_difference(out, old, new)
-                if i == len(paths) - 1:
-                    plant(out, canary)
+                if i == last:
+                    plant(out)
             tars.append(out)
             old = new
-    env = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
+    return tars
+
+
+def build(layout, canary=None, sources=MAIN):
+    tars = layers(layout, STAGES, lambda out: plant(out, canary), sources)
+    env = list(ENV)
     labels = {"org.opencontainers.image.title": "debian-numpy"}
     if canary:
         env.append("DEMO_CANARY=" + canary)

@@ -25,6 +25,7 @@ import layers60
 import malformed
 import single
 import torture
+import workloads
 from layout import Layout
 
 IMAGES = {
@@ -41,6 +42,7 @@ IMAGES = {
     "multiarch": (single.multiarch, "an index with amd64, arm64 and arm/v7 images"),
     "debian": (debian.build, "Debian 12 + python3 + numpy, three gzip layers (network)"),
     "debian-updated": (debian.build_updated, "the same with bookworm-updates and -security (network)"),
+    **workloads.IMAGES,
     "malformed": (malformed.build, "a folder of layouts that must be refused, and cases.txt"),
 }
 

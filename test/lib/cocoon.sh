@@ -4,7 +4,7 @@
 # The three programs as a test uses them: keys and sealing, a host daemon of our own, mounts as a guest
 # makes them. Programs are taken from $COCOON_BIN. To be sourced after cleanup.sh and registry.sh.
 #
-#   keys_make                          below $WORK/keys: domain.secret, image.key, guest.pem, guest.pem.pub
+#   keys_make [DIR]                    below $WORK/keys, or those of DIR: domain.secret, image.key, guest.pem, guest.pem.pub
 #     KEYS, KEY                        that directory; the SPEC that opens what image_seal has sealed
 #     POLICY                           the image policy: it lists what image_seal has sealed
 #   image_seal SOURCE REPO:TAG [OPTION…]     to $REGISTRY; the summary is JSON on stdout
@@ -20,9 +20,10 @@
 COCOON=${COCOON_BIN:?the directory that holds the programs}/cocoon
 
 keys_make() {
-	KEYS=$WORK/keys
+	KEYS=${1:-$WORK/keys}
 	KEY=recipient:$KEYS/guest.pem
 	POLICY=$KEYS/policy.json
+	[ ! -e "$KEYS/guest.pem.pub" ] || return 0
 	mkdir -m 700 "$KEYS" &&
 		"$COCOON" keygen domain "$KEYS/domain.secret" &&
 		"$COCOON" keygen image "$KEYS/image.key" &&

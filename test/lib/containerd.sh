@@ -64,14 +64,15 @@ containerd_start() {
 # container_run SNAPSHOTTER REF ID [CMD…]: runs to its end with runc, container
 # and snapshot removed then; stdout is the container's. What may run long runs
 # under `interruptible`. runc's state is ours too: in its default place the same
-# ID in two containerds would be one container.
+# ID in two containerds would be one container. CONTAINER_OPTIONS, an array, is for ctr.
+CONTAINER_OPTIONS=()
 container_run() {
 	local snapshotter=$1 ref=$2 id=$3
 	shift 3
 
 	mkdir -p "$CONTAINERD_DIR/fifo" || return
 	ctr run --rm --snapshotter "$snapshotter" --runc-root "$CONTAINERD_DIR/runc" \
-		--fifo-dir "$CONTAINERD_DIR/fifo" "$ref" "$id" "$@"
+		--fifo-dir "$CONTAINERD_DIR/fifo" "${CONTAINER_OPTIONS[@]}" "$ref" "$id" "$@"
 }
 
 # Tasks and their shims outlive containerd, so they are ended while it still

@@ -29,6 +29,9 @@ PACKAGES[test]="libcriterion-dev zlib1g-dev clang llvm libclang-rt-14-dev clang-
 PACKAGES[peers]="golang-go golang-github-containerd-containerd-dev
 	golang-github-containerd-stargz-snapshotter-dev golang-github-containers-ocicrypt-dev stargz-snapshotter socat pigz"
 
+# Measuring them.
+PACKAGES[bench]="time gcc libc6-dev curl python3"
+
 # Booting virtual machines; their kernels are fetched by test/lib/vm.sh.
 PACKAGES[vm]="qemu-system-x86 busybox-static cpio kmod xz-utils erofs-utils libgcc-s1"
 
