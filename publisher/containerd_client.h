@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * A connection to containerd: unary calls, and the one stream that writing content needs, over the gRPC core
  * C API. Every call carries the namespace (and the lease, once there is one) as metadata, and has a deadline.
- * One thread.
+ * Calls from up to four threads, but for opening, closing and taking a lease: those while no other runs.
  *
  * Errors are those that containerd's status codes stand for: -ENOENT, -EEXIST, -EINVAL, -EBUSY (failed
  * precondition), -EACCES, -EAGAIN (containerd is not there), -ETIMEDOUT, -ENOSYS; -EREMOTEIO for everything

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The order keeps containerd's collector away at every moment: a lease first; then config and manifest, whose
- * labels refer to each other and to the topmost snapshot; then the snapshots from the lowest up; then the
- * name; then the lease may go. */
+ * A lease keeps containerd's collector away from the first thing that is made until the name is there; under
+ * it the order does not matter, so whatever waits for somebody else is done side by side: the manifest comes
+ * while containerd makes the lease; the config, and both as content, while the snapshotter fetches and mounts
+ * the image, which it does as soon as it hears of the lowest layer. */
 #include "publisher/pull.h"
 
 #include "crypto/sha256.h"
@@ -11,17 +12,19 @@
 #include "publisher/repository.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/random.h>
 
 #define LEASE_SECONDS 3600
 #define LAYER_TIMEOUT_MS 120000 /* the last layer's snapshot is ready when the image is mounted */
-#define STAT_TRIES 3
+#define PREPARE_TRIES 3
 #define LABEL_VALUE_SIZE 4096 /* containerd: key and value together */
 #define LAYERS_LABEL "containerd.io/snapshot/cri.image-layers"
 
 struct pull_job {
 	const struct pull_options *options;
+	const struct reference *ref;
 	struct containerd_client *containerd;
 	struct repository *repository;
 	struct oci_manifest manifest;
@@ -29,6 +32,7 @@ struct pull_job {
 	struct digest manifest_digest;
 	struct digest *chain_ids; /* owned, one for each layer */
 	char lease[48];
+	bool leased;
 	char reference[REFERENCE_TEXT_SIZE];
 	char source_label[300]; /* containerd.io/distribution.source.<registry> */
 	char repository_name[256];
@@ -75,9 +79,9 @@ static int compute_chain_ids(struct pull_job *j)
 	return 0;
 }
 
-static int read_image(struct pull_job *j, const struct reference *ref, struct err *e)
+static int read_manifest(struct pull_job *j, struct err *e)
 {
-	int r = repository_open(&j->repository, ref, &j->options->remote, e);
+	int r = repository_open(&j->repository, j->ref, &j->options->remote, e);
 
 	if (r == 0)
 		r = repository_manifest(j->repository, &j->options->platform, &j->manifest_json,
@@ -88,10 +92,7 @@ static int read_image(struct pull_job *j, const struct reference *ref, struct er
 		return err_set(e, -ENOTSUP,
 			       "this is no sealed image; pull it with: ctr images pull --snapshotter %s %s",
 			       j->options->snapshotter, j->reference);
-	r = repository_read(j->repository, &j->manifest.config, &j->config_json, e);
-	if (r == 0)
-		r = check_config(j, e);
-	return r < 0 ? r : compute_chain_ids(j);
+	return compute_chain_ids(j);
 }
 
 /* ---- Content ---- */
@@ -135,6 +136,17 @@ static int put_manifest(struct pull_job *j, struct err *e)
 	(void)snprintf(ref, sizeof(ref), "%s-manifest", j->lease);
 	return containerd_content_put(j->containerd, ref, &j->manifest_digest, &j->manifest_json, labels, n,
 				      e);
+}
+
+static int put_content(struct pull_job *j, struct err *e)
+{
+	int r = repository_read(j->repository, &j->manifest.config, &j->config_json, e);
+
+	if (r == 0)
+		r = check_config(j, e);
+	if (r == 0)
+		r = put_config(j, e);
+	return r < 0 ? r : put_manifest(j, e);
 }
 
 /* ---- Snapshots ---- */
@@ -184,58 +196,97 @@ static int prepare_layer(struct pull_job *j, uint32_t i, struct err *e)
 			"containerd's snapshotter %s does not take sealed layers; is it cocoon-snapshotter?",
 			snapshotter);
 	}
-	if (r != -EEXIST)
-		return err_prefix(e, r, "layer %u of %u", i + 1, j->manifest.n_layers);
-	return containerd_snapshot_stat(j->containerd, snapshotter, chain, e);
+	return r == -EEXIST ? 0 : err_prefix(e, r, "layer %u of %u", i + 1, j->manifest.n_layers);
+}
+
+/* From the lowest up. A snapshot that was there is under no lease until one stands on it: the collector may
+ * take it meanwhile, and then -ENOENT tells. Who has the topmost has all. */
+static int try_layers(struct pull_job *j, struct err *e)
+{
+	char top[DIGEST_TEXT_SIZE];
+	int r = 0;
+
+	for (uint32_t i = 0; r == 0 && i < j->manifest.n_layers; i++) {
+		if (j->options->progress)
+			j->options->progress(j->options->progress_arg, i, j->manifest.n_layers);
+		r = prepare_layer(j, i, e);
+	}
+	(void)digest_text(&j->chain_ids[j->manifest.n_layers - 1], top);
+	return r < 0 ? r : containerd_snapshot_stat(j->containerd, j->options->snapshotter, top, e);
 }
 
 static int prepare_layers(struct pull_job *j, struct err *e)
 {
-	for (uint32_t i = 0; i < j->manifest.n_layers; i++) {
-		int r = -ENOENT;
+	int r = -ENOENT;
 
-		if (j->options->progress)
-			j->options->progress(j->options->progress_arg, i, j->manifest.n_layers);
-		/* Between the two calls the collector may have taken a snapshot that was there: then it is
-		 * made again. */
-		for (int tries = 0; r == -ENOENT && tries < STAT_TRIES; tries++)
-			r = prepare_layer(j, i, e);
-		if (r < 0)
-			return r;
-	}
-	if (j->options->progress)
+	for (int tries = 0; r == -ENOENT && tries < PREPARE_TRIES; tries++)
+		r = try_layers(j, e);
+	if (r == 0 && j->options->progress)
 		j->options->progress(j->options->progress_arg, j->manifest.n_layers, j->manifest.n_layers);
-	return 0;
+	return r;
 }
 
 /* ---- The whole ---- */
 
-static int run(struct pull_job *j, const struct reference *ref, struct err *e)
-{
-	int r = read_image(j, ref, e), left;
+typedef int step(struct pull_job *j, struct err *e);
 
-	if (r < 0)
-		return r;
-	r = containerd_client_open(&j->containerd, j->options->address, j->options->namespace, e);
+struct aside {
+	struct pull_job *j;
+	step *step;
+	int result;
+	struct err e;
+};
+
+static void *run_aside(void *arg)
+{
+	struct aside *a = arg;
+
+	a->result = a->step(a->j, &a->e);
+	return NULL;
+}
+
+/* Both steps, side by side. Both have ended when this returns; when both fail, the words are `here`'s. */
+static int run_both(struct pull_job *j, step *aside, step *here, struct err *e)
+{
+	struct aside a = {.j = j, .step = aside};
+	pthread_t thread;
+	bool started = pthread_create(&thread, NULL, run_aside, &a) == 0;
+	int r = here(j, e);
+
+	if (started)
+		(void)pthread_join(thread, NULL);
+	else
+		(void)run_aside(&a);
+	return r == 0 && a.result < 0 ? err_set(e, a.result, "%s", a.e.text) : r;
+}
+
+static int open_containerd(struct pull_job *j, struct err *e)
+{
+	int r = containerd_client_open(&j->containerd, j->options->address, j->options->namespace, e);
+
 	if (r == 0)
 		r = containerd_lease_create(j->containerd, j->lease, LEASE_SECONDS, e);
-	if (r < 0)
-		return r;
-	r = put_config(j, e);
+	j->leased = r == 0;
+	return r;
+}
+
+static int run(struct pull_job *j, struct err *e)
+{
+	int r = run_both(j, open_containerd, read_manifest, e), left = 0;
+
 	if (r == 0)
-		r = put_manifest(j, e);
-	if (r == 0)
-		r = prepare_layers(j, e);
+		r = run_both(j, put_content, prepare_layers, e);
 	if (r == 0)
 		r = containerd_image_put(j->containerd, j->reference, OCI_TYPE_MANIFEST, &j->manifest_digest,
 					 j->manifest_json.size, e);
-	left = containerd_lease_delete(j->containerd, j->lease, r == 0 ? e : NULL);
+	if (j->leased)
+		left = containerd_lease_delete(j->containerd, j->lease, r == 0 ? e : NULL);
 	return r < 0 ? r : left;
 }
 
 int pull(const struct pull_options *options, const struct reference *ref, struct pulled *out, struct err *e)
 {
-	struct pull_job j = {.options = options};
+	struct pull_job j = {.options = options, .ref = ref};
 	uint64_t random = 0;
 	int r;
 
@@ -250,7 +301,7 @@ int pull(const struct pull_options *options, const struct reference *ref, struct
 	(void)snprintf(j.source_label, sizeof(j.source_label), "containerd.io/distribution.source.%s",
 		       ref->registry);
 	(void)snprintf(j.repository_name, sizeof(j.repository_name), "%s", ref->repository);
-	r = run(&j, ref, e);
+	r = run(&j, e);
 	if (r == 0) {
 		memcpy(out->name, j.reference, sizeof(out->name));
 		out->manifest = j.manifest_digest;
