@@ -32,7 +32,7 @@ static void learn_name(struct image_store *s, const char *name, const struct dig
 		return;
 	/* without it a restart has to ask the registry: no reason to fail */
 	(void)snprintf(path, sizeof(path), "%s/names", digest_hex(digest, hex));
-	(void)file_write(s->dir, path, text.data, text.size, 0600, NULL);
+	(void)file_write_unsynced(s->dir, path, text.data, text.size, NULL);
 }
 
 /* Fetch into a folder aside, check it there, give it its name. */

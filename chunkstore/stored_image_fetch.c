@@ -2,7 +2,8 @@
  * Fetching what the host keeps of an image. A small index comes whole, in one request, and is bound to the
  * manifest by the layer's digest; of a large one only the public part comes, bound by the manifest's note of
  * the descriptor's digest. Without that note the whole blob is fetched: a registry named by one guest must
- * not be able to plant a wrong table under a manifest digest that others use. */
+ * not be able to plant a wrong table under a manifest digest that others use. Nothing is synced: each file is
+ * checked whenever the image is loaded, and what a crash of the machine has spoiled is fetched again. */
 #include "chunkstore/clock.h"
 #include "chunkstore/stored_image.h"
 #include "crypto/sha256.h"
@@ -35,7 +36,8 @@ static int fetch_config(int dir, const struct oci_manifest *oci, const struct re
 		return err_set(e, -E2BIG, "config of %llu bytes", (unsigned long long)oci->config.size);
 	buf_init(&json, (size_t)oci->config.size);
 	r = registry_get_blob(registry, where, &oci->config, take_into_buf, &json, e);
-	return r < 0 ? err_prefix(e, r, "config") : file_write(dir, "config", json.data, json.size, 0600, e);
+	return r < 0 ? err_prefix(e, r, "config")
+		     : file_write_unsynced(dir, "config", json.data, json.size, e);
 }
 
 /* The index blob on its way: the public part goes to a file, the last bytes are the descriptor, metadata
@@ -174,16 +176,16 @@ static int fetch_index(int dir, const struct buf *manifest, const struct oci_man
 		return err_prefix(e, r, "index");
 	if (index->size <= SMALL_INDEX)
 		keep_metadata(&a, &d, oci, cache);
-	if (ftruncate(fd, (off_t)d.meta_offset) < 0 || fsync(fd) < 0)
+	if (ftruncate(fd, (off_t)d.meta_offset) < 0)
 		return err_errno(e, -errno, "index");
-	return file_write(dir, "descriptor", a.descriptor, DESCRIPTOR_SIZE, 0600, e);
+	return file_write_unsynced(dir, "descriptor", a.descriptor, DESCRIPTOR_SIZE, e);
 }
 
 int stored_image_fetch(int dir, const struct buf *manifest, const struct oci_manifest *oci,
 		       const struct reference *where, struct registry_client *registry,
 		       struct chunk_cache *cache, struct err *e)
 {
-	int r = file_write(dir, "manifest", manifest->data, manifest->size, 0600, e);
+	int r = file_write_unsynced(dir, "manifest", manifest->data, manifest->size, e);
 
 	if (r == 0)
 		r = fetch_config(dir, oci, where, registry, e);

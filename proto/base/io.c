@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -117,18 +118,20 @@ int file_read(int dirfd, const char *path, struct buf *to, struct err *e)
 	return 0;
 }
 
-static int file_fill(int fd, const void *p, size_t n, unsigned mode)
+static int file_fill(int fd, const void *p, size_t n, unsigned mode, bool sync)
 {
 	int r = write_full(fd, p, n);
 
 	if (r < 0)
 		return r;
-	if (fchmod(fd, mode) < 0 || fsync(fd) < 0)
+	if (fchmod(fd, mode) < 0 || (sync && fsync(fd) < 0))
 		return -errno;
 	return 0;
 }
 
-int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e)
+/* Fill a file of another name, then give it its own. */
+static int replace(int dirfd, const char *path, const void *p, size_t n, unsigned mode, bool sync,
+		   struct err *e)
 {
 	static atomic_uint serial;
 	char name[PATH_MAX];
@@ -141,7 +144,7 @@ int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mo
 	fd = openat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(e, -errno, "%s", name);
-	r = file_fill(fd, p, n, mode);
+	r = file_fill(fd, p, n, mode, sync);
 	if (r == 0 && renameat(dirfd, name, dirfd, path) < 0)
 		r = -errno;
 	if (r < 0) {
@@ -151,6 +154,16 @@ int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mo
 	return 0;
 }
 
+int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e)
+{
+	return replace(dirfd, path, p, n, mode, true, e);
+}
+
+int file_write_unsynced(int dirfd, const char *path, const void *p, size_t n, struct err *e)
+{
+	return replace(dirfd, path, p, n, 0600, false, e);
+}
+
 int file_create(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e)
 {
 	cleanup_close int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -158,7 +171,7 @@ int file_create(int dirfd, const char *path, const void *p, size_t n, unsigned m
 
 	if (fd < 0)
 		return err_errno(e, -errno, "%s", path);
-	r = file_fill(fd, p, n, mode);
+	r = file_fill(fd, p, n, mode, true);
 	if (r < 0) {
 		(void)unlinkat(dirfd, path, 0);
 		return err_errno(e, r, "%s", path);

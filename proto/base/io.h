@@ -22,6 +22,10 @@ int file_read(int dirfd, const char *path, struct buf *to, struct err *e);
  * With `mode` as the file's permissions. */
 int file_write(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e);
 
+/* The same, with 0600 and without waiting for the disk: after a crash of the machine the file may be there
+ * with other bytes. For what is checked whenever it is read, and can be had again. */
+int file_write_unsynced(int dirfd, const char *path, const void *p, size_t n, struct err *e);
+
 /* Write a file that was not there (-EEXIST): a key is never replaced, not even in a race. Leaves nothing when
  * it fails, but a crash in the middle may leave a part. */
 int file_create(int dirfd, const char *path, const void *p, size_t n, unsigned mode, struct err *e);

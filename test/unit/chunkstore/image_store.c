@@ -384,6 +384,36 @@ Test(image_store, heals_what_the_disk_damaged)
 	}
 }
 
+/* As a crash of the machine leaves files that were not synced: empty, or of the right size with nothing in
+ * it. */
+static void spoil(const char *file, bool keep_size)
+{
+	char path[512], hex[DIGEST_HEX_SIZE];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/images/%s/%s", scratch,
+		       digest_hex(&image.manifest_digest, hex), file);
+	cr_assert_eq(stat(path, &st), 0);
+	cr_assert_eq(truncate(path, 0), 0);
+	if (keep_size)
+		cr_assert_eq(truncate(path, st.st_size), 0);
+}
+
+Test(image_store, heals_what_a_crash_of_the_machine_spoiled)
+{
+	const char *const files[] = {"manifest", "config", "descriptor", "index"};
+
+	add_image();
+	image_put(get());
+	for (size_t k = 0; k < 8; k++) {
+		image_store_close(store);
+		spoil(files[k / 2], k % 2);
+		spoil("names", k % 2);
+		open_store();
+		image_put(get());
+	}
+}
+
 Test(image_store, stays_under_its_size)
 {
 	struct image_store_options o = {.dir = scratch_path("small"), .max_bytes = 100000};

@@ -158,6 +158,29 @@ Test(io, file_create_never_replaces)
 	cr_assert_eq(count_entries(), 2);
 }
 
+Test(io, file_write_unsynced_replaces_whole_files_and_leaves_nothing_else)
+{
+	cleanup_buf struct buf got;
+	struct err e = {""};
+	struct stat st;
+
+	buf_init(&got, 100);
+	cr_assert_eq(mkdir(scratch_path("d"), 0700), 0);
+	cr_assert_eq(file_write_unsynced(AT_FDCWD, scratch_path("d/f"), "old text", 8, &e), 0);
+	cr_assert_eq(file_write_unsynced(AT_FDCWD, scratch_path("d/f"), "new", 3, &e), 0);
+	cr_assert_eq(file_read(AT_FDCWD, scratch_path("d/f"), &got, &e), 0);
+	cr_assert_eq(got.size, 3);
+	cr_assert_arr_eq(got.data, "new", 3);
+	cr_assert_eq(stat(scratch_path("d/f"), &st), 0);
+	cr_assert_eq(st.st_mode & 07777, 0600);
+	cr_assert_eq(file_write_unsynced(AT_FDCWD, scratch_path("d/no/where"), "new", 3, &e), -ENOENT);
+	cr_assert_eq(mkdir(scratch_path("d/g"), 0700), 0);
+	cr_assert_lt(file_write_unsynced(AT_FDCWD, scratch_path("d/g"), "new", 3, &e), 0);
+	cr_assert_eq(rmdir(scratch_path("d/g")), 0);
+	cr_assert_eq(unlink(scratch_path("d/f")), 0);
+	cr_assert_eq(rmdir(scratch_path("d")), 0, "a temporary file is left");
+}
+
 Test(io, file_write_is_relative_to_a_directory)
 {
 	int dirfd = open(scratch, O_RDONLY | O_DIRECTORY);
