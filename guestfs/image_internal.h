@@ -44,6 +44,9 @@ struct image {
 /* At most this many chunks are claimed by one thread at a time. */
 #define LOAD_MAX_CHUNKS 64u
 
+/* ... and this many asked for in one request, which is what a source takes. */
+#define REQUEST_MAX_CHUNKS 256u
+
 int opener_pool_init(struct opener_pool *p);
 void opener_pool_deinit(struct opener_pool *p);
 /* Waits while all are in use, which is as long as it takes to open a chunk. */
@@ -66,8 +69,8 @@ void image_release(struct image *i, struct chunk **chunks, size_t n);
  * claiming, when there is memory for it; failures are silent. */
 void image_warm(struct image *i, const struct extent *x, size_t n);
 
-/* Load n chunks (at most LOAD_MAX_CHUNKS) that the caller has claimed and nobody else loads, in one request,
- * and release them. 0, or why the request failed as a whole; the failure of one chunk is silent. */
+/* Load n chunks (at most REQUEST_MAX_CHUNKS) that the caller has claimed and nobody else loads, in one
+ * request, and release them. 0, or why the request failed as a whole; the failure of one chunk is silent. */
 int image_load(struct image *i, const struct extent *x, struct chunk **chunks, size_t n);
 
 /* The extents from `block` on, as many as one claim may take and the address `end` asks for (in blocks). Map

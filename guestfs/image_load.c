@@ -13,9 +13,9 @@
 struct batch {
 	struct image *i;
 	size_t n;
-	struct chunk_place places[LOAD_MAX_CHUNKS];
-	const struct extent *extents[LOAD_MAX_CHUNKS];
-	struct chunk *chunks[LOAD_MAX_CHUNKS];
+	struct chunk_place places[REQUEST_MAX_CHUNKS];
+	const struct extent *extents[REQUEST_MAX_CHUNKS];
+	struct chunk *chunks[REQUEST_MAX_CHUNKS];
 	pthread_mutex_t lock; /* guards `err`: arrivals come from any thread */
 	struct err *err;      /* of the first failure; may be NULL */
 	bool failed;

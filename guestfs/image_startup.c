@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The start-up list: what the publisher says a workload reads first. All of it is claimed before the first
- * read and then loaded in the list's order, in requests that depend on the image alone. A read of what is
- * listed waits for the list's own request and never makes one, so the host sees the same requests whichever
- * of the listed chunks a workload reads, and in whatever order. */
+ * read and then loaded in the list's order, in requests that depend on the image alone, as large as they may
+ * be: between two of them the host has nothing to do. A read of what is listed waits for the list's own
+ * request and never makes one, so the host sees the same requests whichever of the listed chunks a workload
+ * reads, and in whatever order. */
 #include "guestfs/image_internal.h"
 #include "proto/base/cleanup.h"
 
@@ -156,7 +157,7 @@ static void *load_thread(void *arg)
 	int r = 0;
 
 	while (k < s->n && r == 0) {
-		size_t count = s->n - k < LOAD_MAX_CHUNKS ? s->n - k : LOAD_MAX_CHUNKS;
+		size_t count = s->n - k < REQUEST_MAX_CHUNKS ? s->n - k : REQUEST_MAX_CHUNKS;
 
 		r = image_load(s->i, s->extents + k, s->chunks + k, count);
 		k += count;
