@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# What a start-up list costs or gains: from the mount to the first output of a program, on a host that has nothing
-# of the image, with the image sealed with a list and without one. The list is what strace(1) saw the program
-# open and look up in the image without a list.
+# What `cocoon optimize` gains: from the mount to the first output of a program, on a host that has nothing of the
+# image, with the image sealed as it is and optimized; and what is fetched for that: bytes from the registry, its
+# requests, the guest's requests, against what the program touches.
 #
-#   bench/startup-list.sh [-n ROUNDS] [-r RATE] [-i IMAGE] [-b DIR] [-f FRONT] [-c SIZE] [-o FILE]
+#   bench/startup-list.sh [-n ROUNDS] [-r RATE] [-i IMAGE] [-b DIR] [-f FRONT] [-c SIZE] [-o FILE] [COMMAND ARGUMENT…]
 #     -n ROUNDS   measurements of each row, in turn (default 5)
 #     -r RATE     of the link to the registry, as tc(8) writes it (default: unshaped)
 #     -i IMAGE    oci:DIR:TAG (default: Debian with python3 and numpy, made by test/images/make.py)
@@ -13,6 +13,7 @@
 #     -f FRONT    block or tree (default: block)
 #     -c SIZE     of the guest's cache: the list is to fit (default: 64M)
 #     -o FILE     the measurements as CSV (default: startup-list.csv)
+#   COMMAND prints "ok" as its first line (default: python3 with json and numpy).
 set -euo pipefail
 
 BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,44 +32,44 @@ while getopts n:r:i:b:f:c:o:h option; do
 	f) FRONT=$OPTARG ;;
 	c) CACHE=$OPTARG ;;
 	o) OUT=$OPTARG ;;
-	*) sed -n '/^#   bench/,/^#     -o/s/^# \{0,3\}//p' "$0" && exit 2 ;;
+	*) sed -n '/^#   bench/,/^#   COMMAND/s/^# \{0,3\}//p' "$0" && exit 2 ;;
 	esac
 done
+shift $((OPTIND - 1))
+COMMAND=("$@")
+[ $# != 0 ] || COMMAND=(/usr/bin/python3 -c 'import json, numpy; print("ok")')
 
-COMMAND=(/usr/bin/python3 -c 'import json, numpy; print("ok")')
+run() { chroot "$WORK/mnt" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${COMMAND[@]}"; }
 
-run() { chroot "$WORK/mnt" /usr/bin/env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "${COMMAND[@]}"; }
-
-# Paths that were found, and the directories of those that were not.
-make_list() {
-	guest_mount "$FRONT" "$PLAIN" "$WORK/mnt" >"$WORK/list.log" 2>&1 || return
-	interruptible strace -f -qq -e trace=%file -e signal=none -o "$WORK/strace" \
-		chroot "$WORK/mnt" /usr/bin/env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "${COMMAND[@]}" >/dev/null
-	awk -F'"' 'after && $2 ~ /^\// { path = $2; if (/ENOENT/) sub(/[^\/]*$/, "", path); if (!seen[path]++) print path }
-		/ chroot\(/ { after = 1 }' "$WORK/strace" >"$WORK/startup"
-	guest_unmount "$WORK/mnt"
-}
-
+# Through a relay that keeps what the guest asks for.
 mount_and_run() {
-	guest_mount "$FRONT" "$1" "$WORK/mnt" "$HOST_CHUNKS" --cache-size "$CACHE" 2>>"$WORK/guest.log" && echo mounted && run
+	guest_mount "$FRONT" "$1" "$WORK/mnt" "$WORK/relay.sock" --cache-size "$CACHE" 2>>"$WORK/guest.log" && echo mounted && run
 }
 
 # measure ROW REF
 measure() {
-	local bytes
+	local bytes log_size requests relay
 
 	stop_daemon "$HOST_PID"
 	rm -rf --one-file-system "$HOST_DIR"
 	host_start host || return
+	rm -f "$WORK"/relay.*
+	start_daemon relay-log "$SOURCE_DIR/test/lib/record.py" "$WORK/relay.sock" "$HOST_CHUNKS" "$WORK/relay"
+	relay=$STARTED_PID
+	wait_socket "$WORK/relay.sock" 20 "$relay" || return
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
 	cat "$COCOON_BIN"/cocoon* >/dev/null
 	find "$REGISTRY_DIR/data" -type f -exec cat {} + >/dev/null
 	bytes=$(link_bytes)
+	log_size=$(stat -c %s "$REGISTRY_LOG")
 	timed_lines 2 120 mount_and_run "$2" && [ "${LINE_TEXT[1]}" = ok ] && timed_end 10 || return
-	sleep 0.5 # what is still on its way
-	echo "$1,${LINE_SECONDS[0]},${LINE_SECONDS[1]},$(($(link_bytes) - bytes))" | tee -a "$OUT"
+	bytes=$(($(link_bytes) - bytes))
+	requests=$(registry_traffic "$log_size")
+	echo "$1,${LINE_SECONDS[0]},${LINE_SECONDS[1]},$bytes,${requests#* },$("$SOURCE_DIR/test/leak/traffic.py" requests "$WORK/relay" | wc -l)" |
+		tee -a "$OUT"
 	guest_unmount "$WORK/mnt"
+	stop_daemon "$relay"
 }
 
 need_packages run image test
@@ -91,18 +92,19 @@ registry_start registry link
 keys_make
 image_seal "$IMAGE" bench/plain:1 >"$WORK/plain.json"
 PLAIN=$SEALED_REF
+image_optimize "$IMAGE" bench/optimized:1 "${COMMAND[@]}" >"$WORK/optimized.json"
+OPTIMIZED=$SEALED_REF
 host_start host
-make_list
-image_seal "$IMAGE" bench/listed:1 --startup "$WORK/startup" >"$WORK/listed.json"
-LISTED=$SEALED_REF
-echo "row,seconds_to_mounted,seconds_to_first_output,bytes_from_registry" >"$OUT"
+echo "row,seconds_to_mounted,seconds_to_first_output,bytes_from_registry,registry_requests,guest_requests" >"$OUT"
 for ((round = 0; round < ROUNDS; round++)); do
-	measure "without a list" "$PLAIN"
-	measure "with a list" "$LISTED"
+	measure "not optimized" "$PLAIN"
+	measure "optimized" "$OPTIMIZED"
 done
-echo "link ${RATE:-unshaped}, $FRONT front, $(wc -l <"$WORK/startup") paths, $(nproc) CPUs, Linux $(uname -r)"
-awk -F, 'NR > 1 { n[$1]++; t[$1, n[$1]] = $3 + 0; b[$1] = $4 }
+echo "link ${RATE:-unshaped}, $FRONT front, $(nproc) CPUs, Linux $(uname -r)"
+jq -r '"touched \(.touched_bytes) bytes, read ahead \(.ahead_bytes), list \(.listed_chunks) chunks in \(.listed_bytes) bytes"' "$WORK/optimized.json"
+awk -F, 'NR > 1 { n[$1]++; t[$1, n[$1]] = $3 + 0; b[$1] = $4; q[$1] = $5; g[$1] = $6 }
 	END { for (row in n) {
 		for (i = 1; i <= n[row]; i++) for (j = i + 1; j <= n[row]; j++)
 			if (t[row, j] < t[row, i]) { x = t[row, i]; t[row, i] = t[row, j]; t[row, j] = x }
-		printf "%s: median %.3f s (%.3f to %.3f), %d bytes\n", row, t[row, int((n[row] + 1) / 2)], t[row, 1], t[row, n[row]], b[row] } }' "$OUT"
+		printf "%s: median %.3f s (%.3f to %.3f), last: %d bytes, %d requests to the registry, %d of the guest\n",
+			row, t[row, int((n[row] + 1) / 2)], t[row, 1], t[row, n[row]], b[row], q[row], g[row] } }' "$OUT"

@@ -25,5 +25,7 @@ extern const struct fuse_lowlevel_ops front_block_ops, front_tree_ops;
 
 /* Open the filesystem that the tree front serves. */
 int front_tree_open(struct front *f, struct err *e);
+/* The inode that the tree front's node stands for. */
+uint64_t front_tree_nid(const struct erofs *fs, fuse_ino_t node);
 
 #endif

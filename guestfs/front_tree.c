@@ -26,7 +26,7 @@ static const struct erofs *fs_of(fuse_req_t req)
 	return &f->fs;
 }
 
-static uint64_t nid_of(const struct erofs *fs, fuse_ino_t node)
+uint64_t front_tree_nid(const struct erofs *fs, fuse_ino_t node)
 {
 	return node == FUSE_ROOT_ID ? fs->root_nid : node - FIRST_NODE;
 }
@@ -38,7 +38,7 @@ static fuse_ino_t node_of(const struct erofs *fs, uint64_t nid)
 
 static int read_node(fuse_req_t req, fuse_ino_t node, struct erofs_inode *out)
 {
-	return erofs_inode_read(fs_of(req), out, nid_of(fs_of(req), node), NULL);
+	return erofs_inode_read(fs_of(req), out, front_tree_nid(fs_of(req), node), NULL);
 }
 
 static void fill_stat(struct stat *st, const struct erofs_inode *x)

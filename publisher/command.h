@@ -19,8 +19,8 @@ enum exit_code {
 /* argv[0] is the command's name. Returns an exit code. */
 typedef int command_main(int argc, char **argv);
 
-command_main command_keygen, command_convert, command_inspect, command_verify, command_export, command_mount,
-	command_pull;
+command_main command_keygen, command_convert, command_optimize, command_inspect, command_verify,
+	command_export, command_mount, command_pull;
 
 /* "cocoon NAME: words" on stderr, and the exit code that fits. */
 int command_failed(const char *name, int error, const struct err *e);

@@ -14,10 +14,14 @@
 #include "publisher/progress.h"
 #include "publisher/sealed_layer.h"
 #include "publisher/startup_list.h"
+#include "publisher/startup_place.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct conversion {
 	const struct convert_options *o;
@@ -28,8 +32,9 @@ struct conversion {
 	struct destination *destination;
 	struct seal_pool *pool;
 	struct tree *tree;
-	struct sealed_layer *layers; /* owned */
-	uint32_t n_layers;
+	struct sealed_layer *layers;	  /* owned; the start-up data first, when there is a list */
+	uint32_t first_layer, n_layers;	  /* the source's are numbered from first_layer on */
+	int blob_fds[MAX_BLOBS];	  /* owned; data blobs that are read again, else -1 */
 	struct oci_blob blobs[MAX_BLOBS]; /* as they will stand in the manifest */
 	struct progress progress;
 	uint64_t source_done, source_total; /* bytes of layers */
@@ -40,7 +45,11 @@ static int load_keys(struct conversion *c, struct err *e)
 	cleanup_secret struct secret domain;
 	int r;
 
-	if (c->o->image_key_file)
+	if (c->o->image_key)
+		c->image_key = *c->o->image_key;
+	if (c->o->image_key)
+		r = 0;
+	else if (c->o->image_key_file)
 		r = keyfile_read(&c->image_key, c->o->image_key_file, KEYFILE_IMAGE, e);
 	else
 		r = secret_random(&c->image_key);
@@ -84,19 +93,20 @@ static void add_stats(struct layer_stats *to, const struct layer_stats *s)
 	to->overlay_xattrs += s->overlay_xattrs;
 }
 
-/* Read layer `i` from its stream into the tree and the sink. */
+/* Read layer `i`, one of the source's, from its stream into the tree and the sink. */
 static int pull_layer(struct conversion *c, uint32_t i, struct layer_sink *sink, struct err *e)
 {
-	const struct oci_blob *blob = &image_source_manifest(c->source)->layers[i];
+	uint32_t of_source = i - c->first_layer;
+	const struct oci_blob *blob = &image_source_manifest(c->source)->layers[of_source];
 	struct counted counted = {.c = c};
 	struct layer_source source = {.read = read_counted,
 				      .arg = &counted,
 				      .media_type = blob->media_type,
 				      .digest = blob->digest,
 				      .size = blob->size,
-				      .diff_id = image_source_config(c->source)->diff_ids[i]};
+				      .diff_id = image_source_config(c->source)->diff_ids[of_source]};
 	struct layer_stats stats = {0};
-	int r = image_source_layer(c->source, i, &counted.stream, e);
+	int r = image_source_layer(c->source, of_source, &counted.stream, e);
 
 	if (r < 0)
 		return r;
@@ -106,7 +116,10 @@ static int pull_layer(struct conversion *c, uint32_t i, struct layer_sink *sink,
 	return r;
 }
 
-static int seal_layer(struct conversion *c, uint32_t i, struct err *e)
+/* What fills the sink of layer `i`. */
+typedef int layer_filler(struct conversion *c, uint32_t i, struct layer_sink *sink, struct err *e);
+
+static int seal_layer(struct conversion *c, uint32_t i, layer_filler *fill, struct err *e)
 {
 	struct sealed_layer *l = &c->layers[i];
 	struct layer_sink *sink = NULL;
@@ -116,12 +129,17 @@ static int seal_layer(struct conversion *c, uint32_t i, struct err *e)
 	if (r == 0)
 		r = layer_sink_open(&sink, fd, c->pool, &c->prk_domain, &c->cutter, e);
 	if (r == 0)
-		r = pull_layer(c, i, sink, e);
+		r = fill(c, i, sink, e);
 	if (r == 0)
 		r = layer_sink_finish(sink, l, e);
 	layer_sink_close(sink);
 	if (r < 0)
 		return r;
+	if (c->o->startup) {
+		c->blob_fds[i] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (c->blob_fds[i] < 0)
+			return err_errno(e, -errno, "cannot keep a data blob open");
+	}
 	c->blobs[i] = (struct oci_blob){.digest = l->digest, .size = l->size};
 	return destination_add(c->destination, &c->blobs[i], take_fd(&fd), e);
 }
@@ -131,22 +149,47 @@ static int seal_layers(struct conversion *c, struct err *e)
 	const struct oci_manifest *m = image_source_manifest(c->source);
 	int r = 0;
 
-	c->layers = calloc(m->n_layers, sizeof(*c->layers));
+	c->first_layer = c->o->startup ? STARTUP_LAYER + 1 : 0;
+	if (c->first_layer + m->n_layers >= MAX_BLOBS)
+		return err_set(e, -ENOTSUP, "%u layers leave no room for one of start-up data", m->n_layers);
+	c->layers = calloc(c->first_layer + m->n_layers, sizeof(*c->layers));
 	if (!c->layers)
 		return err_set(e, -ENOMEM, "out of memory");
-	c->n_layers = m->n_layers;
+	c->n_layers = c->first_layer + m->n_layers;
 	for (uint32_t i = 0; i < m->n_layers; i++)
 		c->source_total += m->layers[i].size;
 	progress_start(&c->progress, "sealing", c->o->quiet);
 	for (uint32_t i = 0; i < m->n_layers && r == 0; i++) {
-		r = seal_layer(c, i, e);
+		r = seal_layer(c, c->first_layer + i, pull_layer, e);
 		if (r < 0)
 			(void)err_prefix(e, r, "layer %u", i);
 	}
 	progress_end(&c->progress);
 	c->out->source_bytes = c->source_total;
-	c->out->n_layers = c->n_layers;
+	c->out->n_layers = m->n_layers;
 	return r;
+}
+
+static int fill_startup(struct conversion *c, uint32_t i, struct layer_sink *sink, struct err *e)
+{
+	struct startup_place place = {.tree = c->tree,
+				      .layers = c->layers,
+				      .blobs = c->blob_fds,
+				      .n_layers = c->n_layers,
+				      .sink = sink};
+
+	(void)i;
+	return startup_place(&place, (const char *)c->o->startup->data, c->o->startup->size, e);
+}
+
+/* The blob that serves the start, and a tree that points into it. */
+static int seal_startup(struct conversion *c, struct err *e)
+{
+	int r = c->o->startup ? seal_layer(c, STARTUP_LAYER, fill_startup, e) : 0;
+
+	if (r == 0 && c->o->startup)
+		c->out->startup_bytes = c->layers[STARTUP_LAYER].size;
+	return r < 0 ? err_prefix(e, r, "start-up data") : 0;
 }
 
 static int to_index(void *arg, const void *p, size_t n, struct err *e)
@@ -155,19 +198,21 @@ static int to_index(void *arg, const void *p, size_t n, struct err *e)
 }
 
 /* What is to be read first, as the publisher said. */
-static int read_startup(struct conversion *c, const struct erofs_plan *plan, uint32_t **blocks, size_t *n,
+static int find_startup(struct conversion *c, const struct erofs_plan *plan, uint32_t **blocks, size_t *n,
 			struct err *e)
 {
+	const struct buf *list = c->o->startup;
 	size_t unknown = 0;
 	int r;
 
 	*blocks = NULL;
 	*n = 0;
-	if (!c->o->startup_file)
+	if (!list)
 		return 0;
-	r = startup_list_read(blocks, n, &unknown, c->o->startup_file, plan, e);
+	r = startup_list_blocks(blocks, n, &unknown, (const char *)list->data, list->size, plan,
+				c->layers[STARTUP_LAYER].n_blocks, e);
 	if (r == 0 && unknown)
-		log_warn("%zu paths of %s are not in the image", unknown, c->o->startup_file);
+		log_warn("%zu paths of the start-up list are not in the image", unknown);
 	return r;
 }
 
@@ -186,7 +231,7 @@ static int write_index(struct conversion *c, struct index_writer *w, int fd, str
 	if (r == 0)
 		r = erofs_write(&plan, to_index, w, e);
 	if (r == 0)
-		r = read_startup(c, &plan, &startup, &n_startup, e);
+		r = find_startup(c, &plan, &startup, &n_startup, e);
 	if (r < 0)
 		return r;
 	return index_writer_finish(w,
@@ -230,6 +275,8 @@ static int add_config(struct conversion *c, struct oci_blob *blob, struct err *e
 
 	for (uint32_t i = 0; i <= c->n_layers; i++)
 		digests[i] = c->blobs[i].digest;
+	if (r == 0)
+		(void)snprintf(c->out->user, sizeof(c->out->user), "%s", user);
 	if (r == 0)
 		r = public_config_make(&json, source->data, source->size, c->o->public_fields, user, digests,
 				       c->n_layers + 1, e);
@@ -314,6 +361,8 @@ static int run(struct conversion *c, struct err *e)
 	if (r == 0)
 		r = seal_layers(c, e);
 	if (r == 0)
+		r = seal_startup(c, e);
+	if (r == 0)
 		r = seal_index(c, e);
 	return r == 0 ? publish(c, e) : r;
 }
@@ -329,9 +378,14 @@ int convert(const struct convert_options *o, struct convert_result *out, struct 
 	*out = (struct convert_result){0};
 	c->o = o;
 	c->out = out;
+	for (uint32_t i = 0; i < MAX_BLOBS; i++)
+		c->blob_fds[i] = -1;
 	r = run(c, e);
-	for (uint32_t i = 0; i < c->n_layers; i++)
+	for (uint32_t i = 0; i < c->n_layers; i++) {
 		sealed_layer_deinit(&c->layers[i]);
+		if (c->blob_fds[i] >= 0)
+			(void)close(c->blob_fds[i]);
+	}
 	free(c->layers);
 	tree_free(c->tree);
 	seal_pool_free(c->pool);

@@ -4,6 +4,8 @@
 #ifndef COCOON_PUBLISHER_CONVERT_H
 #define COCOON_PUBLISHER_CONVERT_H
 
+#include "crypto/secret.h"
+#include "proto/base/bytes.h"
 #include "proto/base/err.h"
 #include "proto/oci/manifest.h"
 #include "proto/oci/reference.h"
@@ -24,12 +26,13 @@ struct convert_options {
 	struct reference from, to;
 	struct remote remote;
 	struct oci_platform platform;
-	const char *domain_file;    /* NULL: a secret for this image alone */
-	const char *image_key_file; /* NULL: a key is made, for the recipients */
+	const char *domain_file;	/* NULL: a secret for this image alone */
+	const char *image_key_file;	/* NULL: a key is made, for the recipients */
+	const struct secret *image_key; /* instead of a file; borrowed. NULL: none */
 	struct recipient recipients[CONVERT_MAX_RECIPIENTS];
 	size_t n_recipients;
-	const char *startup_file; /* paths, one a line; NULL: none */
-	const char *mount_from;	  /* repository; NULL: none */
+	const struct buf *startup; /* the start-up list (publisher/startup_list.h), borrowed; NULL: none */
+	const char *mount_from;	   /* repository; NULL: none */
 	struct seal_options seal;
 	unsigned n_threads;
 	public_fields public_fields;
@@ -42,7 +45,9 @@ struct convert_result {
 	struct destination_stats stored;
 	struct layer_stats read; /* of all layers together */
 	uint64_t source_bytes;	 /* of the layers as they were stored */
-	uint32_t n_layers;
+	uint64_t startup_bytes;	 /* of the blob that the start-up list has made */
+	uint32_t n_layers;	 /* of the source */
+	char user[32];		 /* the image's user in numbers: "", UID or UID:GID */
 	uint64_t duration_ms;
 };
 

@@ -155,7 +155,9 @@ void erofs_ranges(const struct erofs_plan *plan, const struct node *n, erofs_ran
 	range(arg, first, (end - 1) / BLOCK_SIZE - first + 1);
 	if (s.layout == EROFS_LAYOUT_CHUNKS) {
 		for (uint32_t i = 0; i < n->sparse->n_runs; i++)
-			range(arg, (uint64_t)plan->layer_start[n->layer] + n->sparse->runs[i].start,
+			range(arg,
+			      (uint64_t)plan->layer_start[n->sparse->runs[i].layer] +
+				      n->sparse->runs[i].start,
 			      n->sparse->runs[i].count);
 	} else if (s.layout == EROFS_LAYOUT_PLAIN && n->size > 0) {
 		if (S_ISREG(n->mode))
@@ -255,7 +257,7 @@ static int append_to(struct out *o, uint64_t at)
 static int write_chunks(struct out *o, const struct node *n, uint64_t n_chunks)
 {
 	const struct sparse_map *m = n->sparse;
-	uint32_t base = o->plan->layer_start[n->layer], run = 0;
+	uint32_t run = 0;
 	int r = 0;
 
 	for (uint64_t i = 0; i < n_chunks && r == 0; i++) {
@@ -266,7 +268,8 @@ static int write_chunks(struct out *o, const struct node *n, uint64_t n_chunks)
 		while (run < m->n_runs && m->runs[run].block + (uint64_t)m->runs[run].count <= block)
 			run++;
 		if (run < m->n_runs && m->runs[run].block <= block)
-			address = base + m->runs[run].start + (uint32_t)(block - m->runs[run].block);
+			address = o->plan->layer_start[m->runs[run].layer] + m->runs[run].start +
+				  (uint32_t)(block - m->runs[run].block);
 		put_le32(bytes, address);
 		r = append(o, bytes, sizeof(bytes));
 	}

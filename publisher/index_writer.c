@@ -149,6 +149,7 @@ struct layout {
 	size_t n_fs;				    /* pieces of EROFS metadata: the first of w->order */
 	size_t n_config, n_pages, n_startup_chunks; /* pieces that follow them */
 	uint32_t *page_start;			    /* owned; first block of each map page */
+	uint64_t startup_stored;		    /* bytes of the chunks on the start-up list */
 	struct descriptor descriptor;
 };
 
@@ -236,11 +237,14 @@ static int find_startup(const struct index_writer *w, struct layout *l, const st
 	return startup_chunks_find(&l->startup, &d, in->startup_blocks, in->n_startup);
 }
 
-static int put_number(struct index_writer *w, uint32_t number, struct err *e)
+/* One entry of the list: piece `number` of the metadata, or of the data. */
+static int put_startup(struct index_writer *w, struct layout *l, bool meta, uint32_t number, struct err *e)
 {
+	const struct chunk_record *c = meta ? &w->meta.records[number] : &l->map.data.records[number];
 	uint8_t raw[4];
 
-	put_le32(raw, number);
+	put_le32(raw, number + (meta ? 1 : l->descriptor.n_meta_chunks));
+	l->startup_stored += c->chunk.stored_size;
 	return put(w, raw, sizeof(raw), SEAL_POOL_CHUNK, e);
 }
 
@@ -252,12 +256,12 @@ static int write_startup(struct index_writer *w, struct layout *l, struct err *e
 
 	for (size_t i = 0; s->n && i < l->n_pages && r == 0; i++)
 		if (s->pages[i])
-			r = put_number(w, w->order[l->n_fs + l->n_config + i] + 1, e);
+			r = put_startup(w, l, true, w->order[l->n_fs + l->n_config + i], e);
 	for (size_t i = 0; s->n && i < l->n_fs && r == 0; i++)
 		if (s->pieces[i])
-			r = put_number(w, w->order[i] + 1, e);
+			r = put_startup(w, l, true, w->order[i], e);
 	for (size_t i = 0; i < s->n_data && r == 0; i++)
-		r = put_number(w, s->data[i] + l->descriptor.n_meta_chunks, e);
+		r = put_startup(w, l, false, s->data[i], e);
 	return r < 0 ? r : settle(w, e);
 }
 
@@ -458,6 +462,8 @@ static int emit_index(struct output *o, const struct index_writer *w, struct lay
 	out->image_size = l->descriptor.image_size;
 	out->n_chunks = l->descriptor.n_chunks;
 	out->n_meta_chunks = l->descriptor.n_meta_chunks;
+	out->n_startup = (uint32_t)l->startup.n;
+	out->startup_stored = l->startup_stored;
 	return 0;
 }
 

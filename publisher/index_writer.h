@@ -32,6 +32,8 @@ struct index_result {
 	struct digest descriptor; /* the image's identity */
 	uint64_t image_size;	  /* plaintext */
 	uint32_t n_chunks, n_meta_chunks;
+	uint32_t n_startup;	 /* chunks on the start-up list */
+	uint64_t startup_stored; /* their stored bytes */
 };
 
 /* Metadata chunks get a random key of their own, made here. `spool_fd` is an empty file for sealed metadata

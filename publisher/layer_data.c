@@ -196,6 +196,7 @@ static int store_run(struct layer_data *d, const struct tar_entry *entry, struct
 
 	if (end > entry->size)
 		end = entry->size;
+	run->layer = d->layer;
 	r = begin(d, end - at, &run->start, e);
 	for (; r == 0 && *x < entry->n_extents && entry->extents[*x].offset < end; ++*x) {
 		const struct tar_extent *extent = &entry->extents[*x];

@@ -18,6 +18,7 @@ static const struct {
 } commands[] = {
 	{"keygen", command_keygen, "make a secret or a key pair"},
 	{"convert", command_convert, "seal an image"},
+	{"optimize", command_optimize, "run an image, seal it for a fast start"},
 	{"inspect", command_inspect, "show what a sealed image is"},
 	{"verify", command_verify, "check every byte of a sealed image"},
 	{"export", command_export, "write the plaintext filesystem to a file"},

@@ -1,66 +1,121 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Lines of a file become blocks of the image. */
+ * Lines become paths and ranges; paths become the metadata that leads to them. */
 #include "publisher/startup_list.h"
-#include "proto/base/cleanup.h"
-#include "proto/base/io.h"
+#include "proto/base/bytes.h"
+#include "publisher/startup_place.h"
 #include "publisher/tree_nodes.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#define MAX_FILE (16u << 20)
+/* Decimal digits, at least one, up to `end`. */
+static bool parse_number(const char *p, const char *end, uint64_t *out)
+{
+	uint64_t v = 0;
+
+	if (p == end)
+		return false;
+	for (; p < end; p++)
+		if (*p < '0' || *p > '9' || __builtin_mul_overflow(v, 10, &v) ||
+		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
+			return false;
+	*out = v;
+	return true;
+}
+
+/* OFFSET TAB SIZE: the blocks that these bytes lie in. */
+static bool parse_range(const char *p, const char *end, struct startup_line *out)
+{
+	const char *tab = memchr(p, '\t', (size_t)(end - p));
+	uint64_t offset, size, behind;
+
+	if (!tab || !parse_number(p, tab, &offset) || !parse_number(tab + 1, end, &size) ||
+	    __builtin_add_overflow(offset, size, &behind) || behind > TREE_MAX_FILE)
+		return false;
+	out->first = offset / BLOCK_SIZE;
+	out->end = size ? (behind + BLOCK_SIZE - 1) / BLOCK_SIZE : out->first;
+	return true;
+}
+
+int startup_line_next(const char **text, size_t *size, struct startup_line *out, struct err *e)
+{
+	const char *line = *text, *newline, *end, *tab;
+
+	if (*size == 0)
+		return STARTUP_END;
+	newline = memchr(line, '\n', *size);
+	end = newline ? newline : line + *size;
+	tab = memchr(line, '\t', (size_t)(end - line));
+	*text = newline ? newline + 1 : end;
+	*size -= (size_t)(*text - line);
+	*out = (struct startup_line){line, (size_t)((tab ? tab : end) - line), 0, UINT64_MAX};
+	if (tab && (out->length == 0 || !parse_range(tab + 1, end, out)))
+		return err_set(e, -EINVAL, "start-up list: \"%.*s\" is no PATH, nor PATH, offset and size",
+			       end - line > 200 ? 200 : (int)(end - line), line);
+	return STARTUP_LINE;
+}
 
 struct block_list {
 	struct buf blocks; /* of uint32_t */
 	const struct erofs_plan *plan;
+	uint64_t end; /* blocks from here on are not wanted */
 };
 
 static void add_range(void *arg, uint64_t first, uint64_t count)
 {
 	struct block_list *l = arg;
 
-	for (uint64_t i = 0; i < count; i++) {
+	for (uint64_t i = 0; i < count && first + i < l->end; i++) {
 		uint32_t block = (uint32_t)(first + i);
 
 		buf_put(&l->blocks, &block, sizeof(block));
 	}
 }
 
-static void add_node(void *arg, const struct node *n)
+static void add_metadata(void *arg, const struct node *n)
 {
 	const struct block_list *l = arg;
 
 	erofs_ranges(l->plan, n, add_range, arg);
 }
 
-int startup_list_read(uint32_t **blocks, size_t *n, size_t *unknown, const char *path,
-		      const struct erofs_plan *plan, struct err *e)
+/* One path: the metadata on the way, and data that has no other place. */
+static int add_line(struct block_list *l, const struct startup_line *line)
 {
-	cleanup_buf struct buf text = {.max = MAX_FILE};
-	struct block_list l = {{.max = SIZE_MAX / 2}, plan};
-	int r = file_read(AT_FDCWD, path, &text, e);
+	struct node *n;
+	int r = tree_visit(l->plan->tree, line->path, line->length, add_metadata, l);
 
-	if (r < 0)
-		return r;
+	if (r == 0)
+		r = tree_walk(l->plan->tree, line->path, line->length, TREE_LOOK, &n);
+	if (r == 0 && line->first < line->end && !startup_place_moves(n)) {
+		l->end = UINT64_MAX;
+		add_metadata(l, n);
+		l->end = l->plan->meta_blocks;
+	}
+	return r;
+}
+
+int startup_list_blocks(uint32_t **blocks, size_t *n, size_t *unknown, const char *text, size_t size,
+			const struct erofs_plan *plan, uint64_t n_placed, struct err *e)
+{
+	struct block_list l = {{.max = SIZE_MAX / 2}, plan, plan->meta_blocks};
+	struct startup_line line;
+	int r;
+
 	*unknown = 0;
 	add_range(&l, 0, 1); /* the superblock */
-	for (size_t at = 0, length; at < text.size; at += length + 1) {
-		const char *line = (const char *)text.data + at;
-		const char *end = memchr(line, '\n', text.size - at);
+	while ((r = startup_line_next(&text, &size, &line, e)) == STARTUP_LINE) {
+		int found = line.length ? add_line(&l, &line) : 0;
 
-		length = end ? (size_t)(end - line) : text.size - at;
-		if (length == 0)
-			continue;
-		r = tree_visit(plan->tree, line, length, add_node, &l);
-		if (r == -ENOMEM)
+		if (found == -ENOMEM)
 			break;
-		*unknown += r < 0;
+		*unknown += found < 0;
 	}
-	if (r == -ENOMEM || buf_failed(&l.blocks)) {
+	l.end = UINT64_MAX;
+	add_range(&l, plan->layer_start[STARTUP_LAYER], n_placed);
+	if (r != STARTUP_END || buf_failed(&l.blocks)) {
 		buf_deinit(&l.blocks);
-		return err_set(e, -ENOMEM, "out of memory");
+		return r < 0 ? r : err_set(e, -ENOMEM, "out of memory");
 	}
 	*n = l.blocks.size / sizeof(uint32_t);
 	*blocks = (uint32_t *)(void *)l.blocks.data;

@@ -30,11 +30,12 @@ struct xattr_set {
 	uint8_t entries[];
 };
 
-/* Where the bytes of a sparse file lie; blocks that no run covers are holes. */
+/* Where the bytes of a file lie that is not in one piece; blocks that no run covers are holes. */
 struct sparse_run {
 	uint32_t block; /* first block of the file */
 	uint32_t count;
 	uint32_t start; /* first block in the layer's data */
+	uint32_t layer;
 };
 
 struct sparse_map {
@@ -72,7 +73,7 @@ struct node {
 			struct name *self;
 		} dir;
 		char *target;		   /* symlink: owned, NUL-terminated */
-		struct sparse_map *sparse; /* file: owned; NULL when it has no holes */
+		struct sparse_map *sparse; /* file: owned; NULL when it is in one piece */
 	};
 };
 

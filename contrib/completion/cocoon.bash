@@ -18,7 +18,7 @@ _cocoon() {
 		return
 	fi
 	if [ "$COMP_CWORD" = 1 ]; then
-		mapfile -t COMPREPLY < <(compgen -W 'keygen convert inspect verify export mount pull --help --version' -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W 'keygen convert optimize inspect verify export mount pull --help --version' -- "$cur")
 		return
 	fi
 	case $prev in
@@ -34,7 +34,7 @@ _cocoon() {
 		mapfile -t COMPREPLY < <(compgen -W 'unix: vsock: tls:' -- "$cur")
 		return
 		;;
-	--tls-identity | --image-key | --domain | --startup | --policy | --ca | --authfile)
+	--tls-identity | --image-key | --domain | --startup | --record | --policy | --ca | --authfile)
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return
 		;;
@@ -63,6 +63,9 @@ _cocoon() {
 	case $command:$cur in
 	convert:-*)
 		mapfile -t COMPREPLY < <(compgen -W "--recipient --image-key --domain --platform --public --startup --level --pad --threads --mount-from --quiet --json $remote" -- "$cur")
+		;;
+	optimize:-*)
+		mapfile -t COMPREPLY < <(compgen -W "--period --record --recipient --image-key --domain --platform --public --level --pad --threads --mount-from --quiet --json $remote" -- "$cur")
 		;;
 	inspect:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --json $remote" -- "$cur") ;;
 	verify:-* | export:-*) mapfile -t COMPREPLY < <(compgen -W "$sealed --policy $remote" -- "$cur") ;;

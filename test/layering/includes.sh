@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Includes go one way: proto ← crypto ← chunkstore ← snapshotter, and proto, crypto ← guestfs ← publisher. The host's side sees of
-# crypto/ only what hashes, and TLS; the publisher sees of guestfs/ only the image reader and
+# crypto/ only what hashes, and TLS; the publisher sees of guestfs/ only the image reader, what records for it, and
 # whom it asks for keys, and of chunkstore/ only the registry client and how that runs a helper.
 set -euo pipefail
 
@@ -41,7 +41,8 @@ folder chunkstore 'proto/*' "${host[@]}"
 folder snapshotter 'chunkstore/*' 'proto/*' "${host[@]}" 'google/protobuf/*'
 folder guestfs 'proto/*' 'crypto/*'
 folder publisher 'proto/*' 'crypto/*' chunkstore/registry.h chunkstore/docker_config.h chunkstore/helper.h \
-	guestfs/image.h guestfs/source.h 'guestfs/source_*.h' guestfs/key_spec.h guestfs/key_service.h 'google/protobuf/*'
+	guestfs/image.h guestfs/source.h 'guestfs/source_*.h' guestfs/key_spec.h guestfs/key_service.h \
+	guestfs/chunk_open.h guestfs/recorder.h 'google/protobuf/*'
 
 [ "$checked" -gt 100 ] || {
 	echo "only $checked includes were found: this test does not see the sources" >&2

@@ -8,6 +8,7 @@
 #     KEYS, KEY                        that directory; the SPEC that opens what image_seal has sealed
 #     POLICY                           the image policy: it lists what image_seal has sealed
 #   image_seal SOURCE REPO:TAG [OPTION…]     to $REGISTRY; the summary is JSON on stdout
+#   image_optimize SOURCE REPO:TAG [COMMAND…]         the same by cocoon optimize
 #     SEALED_REF                       registry/repo:tag
 #   host_start NAME [CONFIG-LINE…]     cocoon-snapshotter for $REGISTRY
 #     HOST_PID, HOST_LOG
@@ -37,6 +38,17 @@ image_seal() {
 	SEALED_REF=$REGISTRY/$name
 	interruptible "$COCOON" convert --plain-http --json --domain "$KEYS/domain.secret" \
 		--recipient "$KEYS/guest.pem.pub" "$@" "$source" "$SEALED_REF" >"$WORK/summary.json" &&
+		policy_add "$(jq -r .descriptor "$WORK/summary.json")" &&
+		cat "$WORK/summary.json"
+}
+
+image_optimize() {
+	local source=$1 name=$2
+	shift 2
+
+	SEALED_REF=$REGISTRY/$name
+	interruptible "$COCOON" optimize --plain-http --json --domain "$KEYS/domain.secret" \
+		--recipient "$KEYS/guest.pem.pub" "$source" "$SEALED_REF" -- "$@" >"$WORK/summary.json" &&
 		policy_add "$(jq -r .descriptor "$WORK/summary.json")" &&
 		cat "$WORK/summary.json"
 }
