@@ -24,6 +24,7 @@ Without options it is a quick look of some minutes; --full is the comparison of 
   --guest-memory N   bytes that a guest may use (K, M, G)                              default: 4G
   --cache DIR        images and their converted forms, kept from run to run            default: ~/.cache/cocoon-coldstart
   --out DIR          report.md, runs.csv, bytes.csv, *.svg                             default: coldstart-report
+  --pods N           also start N pods of the first image at once on a cold host: what comes from the registry then
   --lock FILE        hold this flock(1) while measuring, round after round: for machines with other work
 
 Systems:
@@ -49,15 +50,15 @@ END
 
 BENCH=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 SOURCE_DIR=$(dirname "$BENCH")
-FILES='overlayfs stargz cocoon'
+FILES='overlayfs stargz cocoon tee'
 
 IMAGES='python redis java' SYSTEMS='' RATES=unshaped RUNS=3 COCOON_BIN='' GUEST_MEMORY=4G
-CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cocoon-coldstart OUT=$PWD/coldstart-report LOCK=''
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/cocoon-coldstart OUT=$PWD/coldstart-report LOCK='' PODS=0
 while [ $# -gt 0 ]; do
 	case $1 in
 	--help | -h) usage && exit ;;
 	--full)
-		IMAGES='python redis java nginx node postgres compiler tex' SYSTEMS='*' RUNS=5
+		IMAGES='python redis java nginx node postgres compiler tex' SYSTEMS='*' RUNS=5 PODS=100
 		RATES='unshaped 1gbit 100mbit 1gbit+10ms'
 		shift && continue
 		;;
@@ -72,6 +73,7 @@ while [ $# -gt 0 ]; do
 	--guest-memory) GUEST_MEMORY=$2 ;;
 	--cache) CACHE=$2 ;;
 	--out) OUT=$2 ;;
+	--pods) PODS=$2 ;;
 	--lock) LOCK=$2 ;;
 	*) echo "coldstart.sh: no such option: $1; --help" >&2 && exit 2 ;;
 	esac
@@ -84,6 +86,8 @@ for library in cleanup packages link registry containerd cgroup timed; do
 done
 . "$BENCH/workloads.sh"
 . "$BENCH/measure.sh"
+. "$BENCH/touched.sh"
+. "$BENCH/pods.sh"
 
 # --- what is to be measured -----------------------------------------------------
 
@@ -110,6 +114,17 @@ choose_rows() {
 		[[ $known == *\ $name\ * ]] || { echo "coldstart.sh: no such system: $name; --help" >&2 && exit 2; }
 	done
 	mapfile -t USED_FILES < <(printf '%s\n' "${ROWS[@]% *}" | uniq)
+}
+
+# wants PATTERN: is there such a row?
+wants() {
+	local pair
+
+	for pair in "${ROWS[@]}"; do
+		# shellcheck disable=SC2053
+		[[ ${pair#* } != $1 ]] || return 0
+	done
+	return 1
 }
 
 # Converted forms are kept: form_is NAME STAMP is true when form NAME of IMAGE was made from the same things.
@@ -146,6 +161,8 @@ prepare_image() {
 			"${file}_image" || skip "$file $IMAGE" "${SKIP:-its image could not be made}"
 		}
 	done
+	! wants 'cocoon-*' || [ -n "${SKIPPED[cocoon $IMAGE]:-}" ] || touched_measure ||
+		skip "what $IMAGE touches" "${SKIP:-it did not answer from the exported image}"
 }
 
 # --- the run ----------------------------------------------------------------------
@@ -158,7 +175,7 @@ need_packages run image peers bench
 work_dir bench
 WORK_CGROUP=cocoon-$(basename "$WORK").
 exec {NOTHING_FD}<> <(:)
-mkdir -p "$OUT" "$CACHE/images" "$CACHE/forms" "$CACHE/registry" "$WORK/registry" "$WORK/answer"
+mkdir -p "$OUT" "$CACHE/images" "$CACHE/forms" "$CACHE/registry" "$CACHE/exports" "$WORK/registry" "$WORK/answer"
 chmod 1777 "$WORK/answer"
 OUT=$(realpath "$OUT") CACHE=$(realpath "$CACHE")
 if [ -z "$COCOON_BIN" ]; then
@@ -171,6 +188,8 @@ if [ -z "$COCOON_BIN" ]; then
 	}
 fi
 . "$SOURCE_DIR/test/lib/cocoon.sh"
+. "$SOURCE_DIR/test/lib/pod.sh"
+COCOON_BUILD_ID=$(sha256sum "$COCOON" | cut -c1-12)
 
 declare -A SKIPPED
 # Two runs may share the cache, but one prepares at a time.
@@ -210,6 +229,7 @@ for ((round = 1; round <= RUNS; round++)); do
 	done
 done
 
+[ "$PODS" = 0 ] || pods_measure "${images[0]}" "$PODS" "${rates[0]}" || skip "$PODS pods" "not all of them answered"
 parameters >"$OUT/parameters.json"
 "$BENCH/report.py" "$OUT"
 say "the report is $OUT/report.md"

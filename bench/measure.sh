@@ -14,7 +14,7 @@
 #   _blobs ROW        tags in the registry that ROW reads
 #   _pids             its daemons, one a line
 #   _pull ROW, _run ROW ID      the start; what the container prints goes to stdout
-#   _wire             bytes that guests got from the host so far, if there is such a thing
+#   _wire ROW         bytes that guests got from the host so far, if there is such a thing
 #   _end ROW ID       ends what runs
 #   _clean ROW        takes the image from the host again
 # All but _pull and _run may fail after setting SKIP to the reason, which is reported.
@@ -231,7 +231,7 @@ measure() {
 	cgroup_enter "$CGROUP" "$CONTAINERD_PID" "${pids[@]}"
 	rm -f "$WORK/peaks"
 	log_size=$(stat -c %s "$REGISTRY_LOG")
-	wire=$("${file}_wire")
+	wire=$("${file}_wire" "$row")
 	disk=$(read_bytes)
 	: >"$WORK/samples"
 	sample_bytes >>"$WORK/samples" &
@@ -247,7 +247,7 @@ measure() {
 	values+=,$(peaks | peaks_line)
 	mv "$WORK/samples" "$WORK/samples.last"
 	wait "$sampler"
-	[ -z "$wire" ] || wire=$(($("${file}_wire") - wire))
+	[ -z "$wire" ] || wire=$(($("${file}_wire" "$row") - wire))
 	requests=$(registry_traffic "$log_size")
 	start_end "$file" "$row" "$id" || status=1
 	[ "$status" = 0 ] || skip "$row $IMAGE $link" "no answer: $(tail -n 1 "$WORK/$file-commands.log")"
@@ -307,8 +307,8 @@ parameters() {
 		--arg cpu "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)" \
 		--arg memory "$(awk '/^MemTotal/ { print int($2 / 1024) }' /proc/meminfo)" \
 		--arg load "$(cut -d' ' -f1-3 /proc/loadavg)" --arg date "$(date -u +%FT%TZ)" \
-		--argjson packages "$(dpkg-query -W -f '${Package} ${Version}\n' containerd runc docker-registry skopeo umoci \
+		--argjson pods "${PODS_RESULT:-null}" --argjson touched "$(touched_all)" --argjson packages "$(dpkg-query -W -f '${Package} ${Version}\n' containerd runc docker-registry skopeo umoci \
 			stargz-snapshotter golang-github-containerd-stargz-snapshotter-dev golang-github-containers-ocicrypt-dev \
 			erofs-utils libzstd1 libssl3 libfuse3-3 2>/dev/null | jq -nRc '[inputs]')" \
-		'{$commit, $cocoon, $date, $images, $rates, $runs, $systems, $guest_memory, $kernel, $cpus, $cpu, $memory, $load, $packages, skipped: .}'
+		'{$commit, $cocoon, $date, $images, $rates, $runs, $systems, $guest_memory, $kernel, $cpus, $cpu, $memory, $load, $packages, $touched, $pods, skipped: .}'
 }

@@ -4,9 +4,9 @@
 // inside the machine, layer after layer, and unpacks it. A layer flows in one pass
 // from the registry through its digest, ocicrypt's decryption (with its HMAC),
 // decompression and the diff ID into the tree, so nothing is stored twice. The
-// registry is reached over the virtio socket.
+// registry is reached over TCP or over a virtio socket.
 //
-//	guest-pull CID:PORT REPOSITORY:TAG PRIVATE-KEY DIRECTORY
+//	guest-pull HOST:PORT|vsock:CID:PORT REPOSITORY:TAG PRIVATE-KEY DIRECTORY
 package main
 
 import (
@@ -36,7 +36,15 @@ type vsock struct{ *os.File }
 func (vsock) LocalAddr() net.Addr  { return &net.UnixAddr{} }
 func (vsock) RemoteAddr() net.Addr { return &net.UnixAddr{} }
 
-func dial(cid, port uint32) (net.Conn, error) {
+func dial(address string) (net.Conn, error) {
+	var cid, port uint32
+
+	if !strings.HasPrefix(address, "vsock:") {
+		return net.Dial("tcp", address)
+	}
+	if _, err := fmt.Sscanf(address, "vsock:%d:%d", &cid, &port); err != nil {
+		return nil, err
+	}
 	fd, err := unix.Socket(unix.AF_VSOCK, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -123,18 +131,14 @@ func (r *registry) unpack(layer ocispec.Descriptor, diffID digest.Digest, key *c
 }
 
 func run(address, image, key, root string) error {
-	var cid, port uint32
 	var manifest ocispec.Manifest
 	var about ocispec.Image
 
-	if _, err := fmt.Sscanf(address, "%d:%d", &cid, &port); err != nil {
-		return err
-	}
 	repository, tag, _ := strings.Cut(image, ":")
 	r := &registry{repository: repository, client: &http.Client{
 		Timeout: time.Hour,
 		Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
-			return dial(cid, port)
+			return dial(address)
 		}},
 	}}
 	crypto, err := helpers.CreateDecryptCryptoConfig([]string{key}, nil)
@@ -160,7 +164,7 @@ func run(address, image, key, root string) error {
 
 func main() {
 	if len(os.Args) != 5 {
-		fmt.Fprintln(os.Stderr, "usage: guest-pull CID:PORT REPOSITORY:TAG PRIVATE-KEY DIRECTORY")
+		fmt.Fprintln(os.Stderr, "usage: guest-pull HOST:PORT|vsock:CID:PORT REPOSITORY:TAG PRIVATE-KEY DIRECTORY")
 		os.Exit(2)
 	}
 	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4]); err != nil {
