@@ -82,8 +82,10 @@ static int tree_device(struct keeper_mount *m, int *out, struct err *e)
 		*out = fcntl(fuse_session_fd(session), F_DUPFD_CLOEXEC, 0);
 		if (r == 0 && *out < 0)
 			r = -errno;
-		if (r < 0)
+		if (r < 0) {
 			(void)err_errno(e, r, "the mount at %s", m->target);
+			fuse_session_unmount(session);
+		}
 	}
 	fuse_session_destroy(session); /* closes its descriptor, and leaves the mount */
 	return r;

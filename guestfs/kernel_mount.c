@@ -105,10 +105,11 @@ int mount_attach(int mount, const char *target, uint64_t *id, struct err *e)
 {
 	struct statx x;
 
+	/* first what may fail, so that no mount is shown that nobody knows as his */
+	if (statx(mount, "", AT_EMPTY_PATH, STATX_MNT_ID, &x) < 0)
+		return err_errno(e, -errno, "statx of the mount for %s", target);
 	if (move_mount(mount, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return err_errno(e, -errno, "mounting on %s", target);
-	if (statx(mount, "", AT_EMPTY_PATH, STATX_MNT_ID, &x) < 0)
-		return err_errno(e, -errno, "statx of %s", target);
 	*id = x.stx_mnt_id;
 	return 0;
 }

@@ -30,6 +30,7 @@ ENDED_ERRORS = {errno.ENOTCONN, errno.ECONNABORTED}
 IN_DAEMON, HARMLESS = 2, 4
 REFERENCE = "localhost:5000/failure/test:1"
 PAUSE = 8  # seconds: the longest between two tries of a connection, and more
+FEW = 4  # calls of a kind: a slice takes each of them, too
 HANG = 40  # seconds: a busy machine, and the daemon's own time-outs
 FUSE_FAILED = "the FUSE session has failed"
 # What for ever keeps a daemon from reading requests, for as long as it tries (fuse_loop.c): it ends, and its
@@ -368,7 +369,7 @@ class Worker:
             return
         wrong, trials, calls = self.wrong, self.trials, self.calls[fault["call"]]
         most = self.a.most * (8 if fault["name"].startswith("memory") else 1)
-        step = max(1, calls // most) if most else 1
+        step = max(1, calls // most) if most and calls > FEW else 1
         # without --most until no call is left to fail: threads make their number vary
         at, missed, failures = self.a.start + fault["number"] * 7919 % step, 0, 0
         while calls and missed < 2 and (at <= calls or not most):

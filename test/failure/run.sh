@@ -3,8 +3,8 @@
 #
 # Each call of the guest fails, once or from then on: the image reader in process (test-failure), then the
 # daemon with a real mount (mounts.py), both fronts. Without an argument a slice for every day (the image
-# reader's is in ctest): each call at one index, allocations at eight. --all takes every index (hours). Other
-# arguments go to mounts.py, to try one thing again as a line of WRONG says:
+# reader's is in ctest): each call at one index, or at each where there are few, allocations at eight. --all takes
+# every index (hours). Other arguments go to mounts.py, to try one thing again as a line of WRONG says:
 #
 #   test/failure/run.sh [--all]
 #   test/failure/run.sh --front tree --phase live --fault memory/ENOMEM --once --at 17 [--trace]
