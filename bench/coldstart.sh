@@ -165,6 +165,11 @@ prepare_image() {
 		skip "what $IMAGE touches" "${SKIP:-it did not answer from the exported image}"
 }
 
+report() {
+	parameters >"$OUT/parameters.json"
+	"$BENCH/report.py" "$OUT"
+}
+
 # --- the run ----------------------------------------------------------------------
 
 choose_rows
@@ -227,9 +232,9 @@ for ((round = 1; round <= RUNS; round++)); do
 			[ -z "$LOCK" ] || flock -u "$LOCK_FD"
 		done
 	done
+	report # a run that is ended early leaves whole rounds
 done
 
 [ "$PODS" = 0 ] || pods_measure "${images[0]}" "$PODS" "${rates[0]}" || skip "$PODS pods" "not all of them answered"
-parameters >"$OUT/parameters.json"
-"$BENCH/report.py" "$OUT"
+report
 say "the report is $OUT/report.md"

@@ -4,7 +4,7 @@
 # What the containers of coldstart.sh run, and by which answer one knows that the program works. A program that
 # serves listens on a socket below /answer, a directory of the host; the request goes there until it is answered.
 #
-#   WORKLOADS           all names
+#   WORKLOADS           all names; busybox, beside them, is for trying the scripts
 #   workload NAME       sets
 #     WORKLOAD_IMAGE    what test/images/make.py calls it
 #     COMMAND           with absolute paths
@@ -58,6 +58,10 @@ workload() {
 	tex)
 		COMMAND=(/bin/sh -c 'cd /tmp && pdflatex -interaction=batchmode /etc/demo/page.tex >/dev/null && grep ^answer page.log')
 		ANSWER='answer 42'
+		;;
+	busybox)
+		COMMAND=(/bin/busybox sh -c 'echo "sum $((40 + 2))"')
+		ANSWER='sum 42'
 		;;
 	*)
 		echo "no such image: $1 (there are: $WORKLOADS)" >&2

@@ -22,7 +22,7 @@ tee_keeps_cache() { false; }
 
 tee_programs() {
 	cocoon_programs
-	echo "$PEERS/guest-pull" skopeo umoci unpigz mount
+	echo ${PEERS:+"$PEERS/guest-pull"} skopeo umoci unpigz mount
 }
 
 tee_blobs() {
@@ -42,7 +42,8 @@ tee_wire() {
 }
 
 tee_prepare() {
-	PEERS=$("$BENCH/peers/build.sh") || {
+	PEERS=
+	! wants 'guest-*' || PEERS=$("$BENCH/peers/build.sh") || {
 		SKIP="guest-pull does not build"
 		return 1
 	}

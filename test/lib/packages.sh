@@ -18,7 +18,7 @@ PACKAGES[run]="ca-certificates containerd runc docker-registry skopeo fuse3 jq
 	procps mount util-linux iproute2 curl openssl apache2-utils"
 
 # Making images.
-PACKAGES[image]="mmdebstrap umoci python3-minimal zstd"
+PACKAGES[image]="mmdebstrap umoci python3-minimal zstd busybox-static"
 
 # Unit tests, fuzzing and the tools that tests compare with.
 PACKAGES[test]="libcriterion-dev zlib1g-dev clang llvm libclang-rt-14-dev clang-format clang-tidy binutils
