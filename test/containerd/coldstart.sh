@@ -3,7 +3,7 @@
 #
 # The cold-start comparison runs from end to end with a tiny image: each way is measured over a plain and a delayed
 # link, and the report is there with its goals and plots.
-set -euo pipefail
+set -uo pipefail
 
 TEST=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 for library in cleanup check packages; do
@@ -18,22 +18,23 @@ compare() {
 		--programs "$COCOON_BIN" --cache "$WORK/images" --out "$WORK/report"
 }
 
-# Every cell once, with an answer and bytes from the registry.
+# Every cell once, with an answer and bytes from the registry; a pull over the delayed link has several round trips.
 cells_are_measured() {
-	python3 - "$WORK/report/runs.csv" $SYSTEMS <<-'END'
-		import csv, sys
-		rows = list(csv.DictReader(open(sys.argv[1])))
-		got = sorted((r["link"], r["system"]) for r in rows)
-		assert got == sorted((l, s) for l in ("unshaped", "1gbit+10ms") for s in sys.argv[2:]), got
-		for r in rows:
-			assert 0 < float(r["pulled_s"]) <= float(r["answer_s"]) < 300, r
-			assert int(r["registry_bytes"]) > 10000 and int(r["requests"]) >= 3, r
-			assert float(r["cpu_s"]) > 0 and int(r["memory_peak"]) > 1 << 20 and "containerd:" in r["processes"], r
-			assert bool(r["guest_memory_peak"]) == ("guest" in r["system"]), r
-			assert r["system"] == "overlayfs" or int(r["wire_bytes"]) > 10000, r
-			# a pull has several round trips
-			assert r["link"] == "unshaped" or float(r["pulled_s"]) > 0.03, r
-	END
+	# shellcheck disable=SC2086
+	python3 - "$WORK/report/runs.csv" $SYSTEMS <<'END'
+import csv, sys
+
+rows = list(csv.DictReader(open(sys.argv[1])))
+got = sorted((r["link"], r["system"]) for r in rows)
+assert got == sorted((l, s) for l in ("unshaped", "1gbit+10ms") for s in sys.argv[2:]), got
+for r in rows:
+    assert 0 < float(r["pulled_s"]) <= float(r["answer_s"]) < 300, r
+    assert int(r["registry_bytes"]) > 10000 and int(r["requests"]) >= 3, r
+    assert float(r["cpu_s"]) > 0 and int(r["memory_peak"]) > 1 << 20 and "containerd:" in r["processes"], r
+    assert bool(r["guest_memory_peak"]) == ("guest" in r["system"]), r
+    assert r["system"] == "overlayfs" or int(r["wire_bytes"]) > 10000, r
+    assert r["link"] == "unshaped" or float(r["pulled_s"]) > 0.03, r
+END
 }
 
 report_is_whole() {
@@ -47,8 +48,8 @@ refuses_unknown_names() {
 	! "$TEST/../bench/coldstart.sh" --systems nonsense && ! "$TEST/../bench/coldstart.sh" --images nonsense
 }
 
-need_packages run image bench
-work_dir coldstart
+need_packages run image bench || exit
+work_dir coldstart || exit
 check "all is compared" compare
 check "every cell is measured" cells_are_measured
 check "the report is whole" report_is_whole
