@@ -20,7 +20,7 @@ struct item {
 	struct chunk chunk; /* first: callers see only this */
 	struct secret key;
 	enum state state;
-	int result;   /* negative for a FAILED one, which is not in the table any more */
+	int result;   /* negative for a FAILED one */
 	bool charged; /* its bytes are reserved until it is released */
 	unsigned int claims;
 	LIST_ENTRY(item) bucket;
@@ -272,7 +272,8 @@ void plain_cache_done(struct plain_cache *c, struct chunk *chunk, int result)
 	pthread_mutex_lock(&c->lock);
 	n->state = result < 0 ? FAILED : READY;
 	n->result = result;
-	if (result < 0)
+	/* what will not be kept is for those who wait already: a later read asks the host */
+	if (result < 0 || !page_arena_owns(&c->arena, n->chunk.plain))
 		LIST_REMOVE(n, bucket);
 	pthread_cond_broadcast(&n->done);
 	pthread_mutex_unlock(&c->lock);
@@ -302,13 +303,10 @@ void plain_cache_release(struct plain_cache *c, struct chunk *chunk)
 		n->charged = false;
 		if (n->state == READY && page_arena_owns(&c->arena, n->chunk.plain)) {
 			TAILQ_INSERT_TAIL(&c->idle, n, idle);
+		} else if (n->chunk.plain) {
+			item_drop(c, n);
 		} else {
-			if (n->state == READY)
-				LIST_REMOVE(n, bucket);
-			if (n->chunk.plain)
-				item_drop(c, n);
-			else
-				item_free(n);
+			item_free(n);
 		}
 	}
 	pthread_mutex_unlock(&c->lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Plaintext chunks in private memory: those in use, those that are being opened (once, however many ask), and
- * those used last up to a cap in bytes. What goes is wiped. Any thread. */
+ * those used last up to a cap in bytes. What is claimed beyond the cap is for those who have claimed it by
+ * then, and not found by others. What goes is wiped. Any thread. */
 #ifndef COCOON_GUESTFS_PLAIN_CACHE_H
 #define COCOON_GUESTFS_PLAIN_CACHE_H
 

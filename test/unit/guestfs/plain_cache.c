@@ -52,6 +52,28 @@ static int use(uint32_t number, uint32_t size)
 	return r;
 }
 
+/* Whoever holds it to the end of an answer must not make another reader believe that it is kept. */
+Test(plain_cache, what_is_not_kept_is_not_found_again)
+{
+	struct chunk *all, *beyond, *again;
+
+	cr_assert_eq(claim(1, 4 * 4096, &all), CHUNK_LOAD);
+	cr_assert_eq(claim(2, 4096, &beyond), CHUNK_LOAD);
+	cr_assert_eq(claim(2, 4096, &again), CHUNK_WAIT);
+	plain_cache_done(cache, beyond, 0);
+	cr_assert_eq(plain_cache_wait(cache, again), 0);
+	plain_cache_release(cache, again);
+	cr_assert_eq(claim(2, 4096, &again), CHUNK_LOAD);
+	cr_assert_neq(again, beyond);
+	plain_cache_done(cache, again, -EIO);
+	plain_cache_release(cache, again);
+	plain_cache_release(cache, beyond);
+	memset(all->plain, 1, all->size);
+	plain_cache_done(cache, all, 0);
+	plain_cache_release(cache, all);
+	cr_assert_eq(use(1, 4 * 4096), CHUNK_READY);
+}
+
 Test(plain_cache, keeps_what_was_used_last_and_no_more_than_the_cap)
 {
 	for (uint32_t k = 1; k <= 4; k++)
