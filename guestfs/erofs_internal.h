@@ -12,6 +12,4 @@
 #define EROFS_SLOT 32u
 #define XATTR_HEADER_SIZE 12u
 
-enum { EROFS_HOLE = 1 };
-
 #endif

@@ -274,13 +274,10 @@ int erofs_inode_read(const struct erofs *fs, struct erofs_inode *out, uint64_t n
 	return r;
 }
 
-/* Where byte `offset` of the data lies; *n becomes what is contiguous there, *hole says that it is zeros. */
-static int map_flat(const struct erofs *fs, const struct erofs_inode *x, uint64_t offset, uint64_t *at,
-		    uint64_t *n)
+static int map_flat(const struct erofs_inode *x, uint64_t offset, uint64_t *at, uint64_t *n)
 {
 	uint64_t last = (blocks_of(x->size) - 1) * EROFS_BLOCK;
 
-	(void)fs;
 	if (x->layout == EROFS_FLAT_INLINE && offset >= last) {
 		*at = x->data_offset + (offset - last);
 		*n = x->size - offset;
@@ -314,6 +311,13 @@ static int map_chunked(const struct erofs *fs, const struct erofs_inode *x, uint
 	return 0;
 }
 
+int erofs_map(const struct erofs *fs, const struct erofs_inode *inode, uint64_t offset, uint64_t *at,
+	      uint64_t *n, struct err *e)
+{
+	return inode->layout == EROFS_CHUNK_BASED ? map_chunked(fs, inode, offset, at, n, e)
+						  : map_flat(inode, offset, at, n);
+}
+
 int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to, size_t n, uint64_t offset,
 	       size_t *done, struct err *e)
 {
@@ -326,8 +330,7 @@ int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to
 		n = (size_t)(inode->size - offset);
 	for (left = n; left > 0;) {
 		uint64_t at = 0, part = 0;
-		int r = inode->layout == EROFS_CHUNK_BASED ? map_chunked(fs, inode, offset, &at, &part, e)
-							   : map_flat(fs, inode, offset, &at, &part);
+		int r = erofs_map(fs, inode, offset, &at, &part, e);
 
 		if (part > left)
 			part = left;

@@ -60,6 +60,12 @@ int erofs_open(struct erofs *out, erofs_pread *pread, void *arg, uint64_t size, 
 /* Read and check inode `nid`, which need not be trusted. */
 int erofs_inode_read(const struct erofs *fs, struct erofs_inode *out, uint64_t nid, struct err *e);
 
+/* Where byte `offset` (below the size) of a file's data lies in the image: *n bytes from *at on; EROFS_HOLE
+ * when these are zeros that lie nowhere. */
+enum { EROFS_HOLE = 1 };
+int erofs_map(const struct erofs *fs, const struct erofs_inode *inode, uint64_t offset, uint64_t *at,
+	      uint64_t *n, struct err *e);
+
 /* Read at most n bytes of a file's data at `offset`; *done is fewer than n only at its end. Holes read as
  * zeros. */
 int erofs_read(const struct erofs *fs, const struct erofs_inode *inode, void *to, size_t n, uint64_t offset,

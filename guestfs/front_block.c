@@ -4,12 +4,9 @@
  * something else, it was no faster, and kernels in use have a use-after-free behind it: CVE-2026-23224.) */
 #include "guestfs/front_internal.h"
 #include "guestfs/fuse_error.h"
-#include "proto/base/cleanup.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
 #define FOREVER 1e9 /* seconds; nothing ever changes */
@@ -61,8 +58,6 @@ static void block_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 static void block_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset, struct fuse_file_info *fi)
 {
 	uint64_t image_size = image_descriptor(image_of(req))->image_size, at = (uint64_t)offset;
-	cleanup_free char *p = NULL;
-	int r = 0;
 
 	(void)ino;
 	(void)fi;
@@ -70,16 +65,10 @@ static void block_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t offset
 		size = 0;
 	else if (size > image_size - at)
 		size = (size_t)(image_size - at);
-	if (size > 0) {
-		p = malloc(size);
-		r = p ? image_read(image_of(req), p, size, at, NULL) : -ENOMEM;
-	}
-	if (r < 0)
-		(void)fuse_reply_err(req, fuse_error_of(r));
+	if (size > 0)
+		fuse_reply_image(req, image_of(req), size, at);
 	else
-		(void)fuse_reply_buf(req, p, size);
-	if (p)
-		explicit_bzero(p, size);
+		(void)fuse_reply_buf(req, NULL, 0);
 }
 
 const struct fuse_lowlevel_ops front_block_ops = {

@@ -184,24 +184,46 @@ static void tree_opendir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info 
 	(void)fuse_reply_open(req, fi);
 }
 
-static void tree_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi)
+/* A piece that does not lie in one place: with a hole, or with a tail beside the inode. */
+static int read_pieces(fuse_req_t req, const struct erofs_inode *x, size_t size, uint64_t offset)
 {
 	cleanup_free char *p = malloc(size);
-	struct erofs_inode x;
 	size_t done = 0;
-	int r = p ? read_node(req, node, &x) : -ENOMEM;
+	int r = p ? erofs_read(fs_of(req), x, p, size, offset, &done, NULL) : -ENOMEM;
+
+	if (r == 0)
+		(void)fuse_reply_buf(req, p, done);
+	if (p)
+		explicit_bzero(p, size);
+	return r;
+}
+
+static void tree_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, struct fuse_file_info *fi)
+{
+	const struct front *f = fuse_req_userdata(req);
+	uint64_t first = (uint64_t)offset, at = 0, n = 0;
+	struct erofs_inode x;
+	int r = read_node(req, node, &x);
 
 	(void)fi;
 	if (r == 0 && !S_ISREG(x.mode))
 		r = -EINVAL;
+	if (r == 0 && first >= x.size) {
+		(void)fuse_reply_buf(req, NULL, 0);
+		return;
+	}
+	if (r == 0 && size > x.size - first)
+		size = (size_t)(x.size - first);
 	if (r == 0)
-		r = erofs_read(fs_of(req), &x, p, size, (uint64_t)offset, &done, NULL);
+		r = erofs_map(&f->fs, &x, first, &at, &n, NULL);
+	if (r == 0 && n >= size) {
+		fuse_reply_image(req, f->image, size, at);
+		return;
+	}
+	if (r >= 0)
+		r = read_pieces(req, &x, size, first);
 	if (r < 0)
 		(void)fuse_reply_err(req, fuse_error_of(r));
-	else
-		(void)fuse_reply_buf(req, p, done);
-	if (p)
-		explicit_bzero(p, size);
 }
 
 static void tree_lseek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence, struct fuse_file_info *fi)

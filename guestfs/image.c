@@ -253,16 +253,12 @@ const struct oci_manifest *image_manifest(const struct image *i)
 	return &i->manifest;
 }
 
-/* Copy what [offset, offset + n) and the chunk's own range share; returns how many bytes. */
-static size_t copy_part(uint8_t *to, size_t n, uint64_t offset, const struct extent *x, const struct chunk *c)
+/* What [offset, offset + n) and the chunk's own range share. */
+static struct iovec shared_part(size_t n, uint64_t offset, const struct extent *x, const struct chunk *c)
 {
-	uint64_t start = (uint64_t)x->first_block * BLOCK_SIZE;
-	size_t at = (size_t)(offset - start), part = c->size - at;
+	size_t at = (size_t)(offset - (uint64_t)x->first_block * BLOCK_SIZE), part = c->size - at;
 
-	if (part > n)
-		part = n;
-	memcpy(to, c->plain + at, part);
-	return part;
+	return (struct iovec){c->plain + at, part < n ? part : n};
 }
 
 /* How much of [offset, offset + n) comes no later than the end of `last`. */
@@ -273,28 +269,84 @@ static size_t covered(const struct extent *last, uint64_t offset, size_t n)
 	return end - offset < n ? (size_t)(end - offset) : n;
 }
 
+/* The extents of [offset, offset + n), as many as one claim takes; *size of its bytes are in them. */
+static int find_range(struct image *i, size_t n, uint64_t offset, const struct deadline *deadline,
+		      struct extent x[static LOAD_MAX_CHUNKS], size_t *count, size_t *size, struct err *e)
+{
+	uint32_t first = (uint32_t)(offset / BLOCK_SIZE);
+	uint32_t end = (uint32_t)((offset + n + BLOCK_SIZE - 1) / BLOCK_SIZE);
+	int r = image_extents(i, first, end, deadline, x, count, e);
+
+	if (r == 0)
+		*size = covered(&x[*count - 1], offset, n);
+	return r;
+}
+
+/* Claim what was found, and have it read on from there. */
+static int claim_range(struct image *i, const struct extent *x, size_t count, size_t size, uint64_t offset,
+		       const struct deadline *deadline, struct chunk **chunks, struct err *e)
+{
+	if (!startup_hides(i->startup, x, count))
+		ahead_observe(i->ahead, offset, size);
+	return image_claim(i, x, count, deadline, chunks, e);
+}
+
 static int read_some(struct image *i, uint8_t *to, size_t n, uint64_t offset, const struct deadline *deadline,
 		     size_t *done, struct err *e)
 {
 	struct extent x[LOAD_MAX_CHUNKS];
 	struct chunk *chunks[LOAD_MAX_CHUNKS];
-	uint32_t first = (uint32_t)(offset / BLOCK_SIZE);
-	uint32_t end = (uint32_t)((offset + n + BLOCK_SIZE - 1) / BLOCK_SIZE);
-	size_t count;
-	int r = image_extents(i, first, end, deadline, x, &count, e);
+	size_t count, size;
+	int r = find_range(i, n, offset, deadline, x, &count, &size, e);
 
-	if (r == 0 && !startup_hides(i->startup, x, count))
-		ahead_observe(i->ahead, offset, covered(&x[count - 1], offset, n));
 	if (r == 0)
-		r = image_claim(i, x, count, deadline, chunks, e);
+		r = claim_range(i, x, count, size, offset, deadline, chunks, e);
 	if (r == 0) {
 		*done = 0;
-		for (size_t k = 0; k < count; k++)
-			*done += copy_part(to + *done, n - *done, offset + *done, &x[k], chunks[k]);
+		for (size_t k = 0; k < count; k++) {
+			struct iovec part = shared_part(n - *done, offset + *done, &x[k], chunks[k]);
+
+			memcpy(to + *done, part.iov_base, part.iov_len);
+			*done += part.iov_len;
+		}
 		image_release(i, chunks, count);
 	}
 	explicit_bzero(x, sizeof(x));
 	return r;
+}
+
+static bool is_inside(const struct image *i, size_t n, uint64_t offset)
+{
+	return offset <= i->descriptor.image_size && n <= i->descriptor.image_size - offset;
+}
+
+int image_view(struct image *i, struct image_view *v, size_t n, uint64_t offset, struct err *e)
+{
+	struct deadline deadline = deadline_after(i->timeout_ms);
+	struct extent x[LOAD_MAX_CHUNKS];
+	size_t count, size;
+	int r;
+
+	if (n == 0 || !is_inside(i, n, offset))
+		return err_set(e, -EINVAL, "a view past the end of the image");
+	r = find_range(i, n, offset, &deadline, x, &count, &size, e);
+	if (r == 0 && size < n)
+		r = VIEW_TOO_LARGE;
+	if (r == 0)
+		r = claim_range(i, x, count, size, offset, &deadline, v->chunks, e);
+	if (r == 0) {
+		v->n_parts = count;
+		for (size_t k = 0, done = 0; k < count; done += v->parts[k++].iov_len)
+			v->parts[k] = shared_part(n - done, offset + done, &x[k], v->chunks[k]);
+		atomic_fetch_add_explicit(&i->plain_bytes, n, memory_order_relaxed);
+	}
+	explicit_bzero(x, sizeof(x));
+	return r;
+}
+
+void image_view_release(struct image *i, struct image_view *v)
+{
+	image_release(i, v->chunks, v->n_parts);
 }
 
 int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e)
@@ -303,7 +355,7 @@ int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err
 	uint8_t *p = to;
 	size_t left = n;
 
-	if (offset > i->descriptor.image_size || n > i->descriptor.image_size - offset)
+	if (!is_inside(i, n, offset))
 		return err_set(e, -EINVAL, "read past the end of the image");
 	while (left > 0) {
 		size_t done;

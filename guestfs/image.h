@@ -17,7 +17,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
+#define IMAGE_VIEW_PARTS 64u
+
+struct chunk;
 struct image;
 
 /* How the image key is found: given, or unwrapped from the manifest's annotation; guestfs/key_spec.h has the
@@ -57,6 +61,20 @@ const struct oci_manifest *image_manifest(const struct image *i);
 
 /* Exactly n bytes of the plaintext image at `offset`, or a negative errno and zeros. -EINVAL past the end. */
 int image_pread(struct image *i, void *to, size_t n, uint64_t offset, struct err *e);
+
+/* Plaintext where it lies: `parts` back to back are what was asked for. */
+struct image_view {
+	struct iovec parts[IMAGE_VIEW_PARTS];
+	size_t n_parts;
+	struct chunk *chunks[IMAGE_VIEW_PARTS]; /* the reader's own */
+};
+
+/* image_pread() without a copy, of at least one byte: the memory is held until image_view_release(), which
+ * must come soon, as other reads wait for it. 0; VIEW_TOO_LARGE when this is more than can be held at once,
+ * and image_pread() must be asked; or a negative errno. Nothing is held then. */
+enum { VIEW_TOO_LARGE = 1 };
+int image_view(struct image *i, struct image_view *v, size_t n, uint64_t offset, struct err *e);
+void image_view_release(struct image *i, struct image_view *v);
 
 /* Say that [offset, offset + n) will be read soon; returns at once, failures are silent. */
 void image_will_need(struct image *i, uint64_t offset, uint64_t n);

@@ -9,6 +9,7 @@
 #include "guestfs/plain_cache.h"
 #include "guestfs/table.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -43,6 +44,8 @@ struct image {
 
 /* At most this many chunks are claimed by one thread at a time. */
 #define LOAD_MAX_CHUNKS 64u
+
+static_assert(IMAGE_VIEW_PARTS == LOAD_MAX_CHUNKS, "a view is one claim");
 
 /* ... and this many asked for in one request, which is what a source takes. */
 #define REQUEST_MAX_CHUNKS 256u

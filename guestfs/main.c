@@ -279,6 +279,7 @@ int main(int argc, char **argv)
 	/* chunks come and go in sizes of many pages: without this each is a mapping of its own, faulted in
 	 * anew */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 8 << 20); /* trim() does that when a load is over */
 	(void)mallopt(M_ARENA_MAX, 2);
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0); /* a huge page is resident for the sake of a small one */
 	r = o.foreground ? 0 : background_begin(&background, &e);

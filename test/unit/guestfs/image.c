@@ -75,6 +75,37 @@ Test(image, gives_the_config_and_the_identity)
 	seal_free(&sealed);
 }
 
+/* A claim takes at most 2 MiB, and less of a small cache. What is not given is not held either: all of it can
+ * be read in such a cache while nothing is held. */
+Test(image, a_view_is_what_one_claim_holds_or_nothing)
+{
+	struct source_memory s;
+	struct sealed sealed;
+	struct image *i = NULL;
+	struct image_view v;
+	struct err e = {""};
+	uint8_t key[32];
+
+	seal(&sealed, plain, SIZE, &(struct seal_options){.cut = 131072});
+	source_memory_init(&s, &sealed);
+	memcpy(key, sealed.image_key, 32);
+	cr_assert_eq(image_open(&i, &s.source,
+				&(struct image_options){.find_key = find_given_key,
+							.find_key_arg = key,
+							.cache_bytes = 65536},
+				NULL),
+		     0);
+	cr_assert_eq(image_view(i, &v, SIZE, 0, &e), VIEW_TOO_LARGE);
+	cr_assert_eq(image_view(i, &v, 262144, 0, &e), 0);
+	cr_assert_geq(v.n_parts, 2);
+	image_view_release(i, &v);
+	for (size_t at = 4096; at < SIZE; at += 4096)
+		check_view(i, 10, at - 5);
+	check_all(i, 50000);
+	image_close(i);
+	seal_free(&sealed);
+}
+
 Test(image, refuses_ranges_past_the_end)
 {
 	static const struct {
@@ -83,6 +114,7 @@ Test(image, refuses_ranges_past_the_end)
 	} bad[] = {{SIZE, 1},	    {SIZE + 1, 0}, {SIZE - 1, 2},
 		   {UINT64_MAX, 1}, {1, SIZE_MAX}, {UINT64_MAX, SIZE_MAX}};
 	struct source_memory s;
+	struct image_view v;
 	struct sealed sealed;
 	struct image *i;
 	struct err e = {""};
@@ -91,8 +123,11 @@ Test(image, refuses_ranges_past_the_end)
 	seal(&sealed, plain, SIZE, &(struct seal_options){0});
 	source_memory_init(&s, &sealed);
 	i = must_open(&s);
-	for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++)
+	for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
 		cr_assert_eq(image_pread(i, &byte, bad[k].n, bad[k].offset, &e), -EINVAL);
+		cr_assert_eq(image_view(i, &v, bad[k].n, bad[k].offset, &e), -EINVAL);
+	}
+	cr_assert_eq(image_view(i, &v, 0, 0, &e), -EINVAL);
 	cr_assert_eq(image_pread(i, &byte, 0, SIZE, &e), 0);
 	cr_assert_eq(image_pread(i, &byte, 1, SIZE - 1, &e), 0);
 	cr_assert_eq(byte, plain[SIZE - 1]);
@@ -224,6 +259,7 @@ Test(image, passes_the_sources_failures_on)
 {
 	struct source_memory s;
 	struct sealed sealed;
+	struct image_view v;
 	struct image *i;
 	struct err e = {""};
 	uint8_t got[4096];
@@ -235,6 +271,9 @@ Test(image, passes_the_sources_failures_on)
 	i = must_open(&s);
 	cr_assert_eq(image_pread(i, got, 4096, 0, &e), 0);
 	cr_assert_eq(image_pread(i, got, 4096, 4096, &e), -ETIMEDOUT);
+	cr_assert_eq(image_view(i, &v, 4096, 4096, &e), -ETIMEDOUT);
+	s.tamper = NULL;
+	check_all(i, 65536);
 	image_close(i);
 	seal_free(&sealed);
 }

@@ -54,6 +54,23 @@ static inline struct image *must_open(struct source_memory *s)
 	return i;
 }
 
+/* The same bytes as a view, where it is not too large. */
+static inline void check_view(struct image *i, size_t n, size_t at)
+{
+	struct image_view v;
+	struct err e = {""};
+	int r = image_view(i, &v, n, at, &e);
+	size_t done = 0;
+
+	cr_assert(r == 0 || r == VIEW_TOO_LARGE, "at %zu: %d: %s", at, r, e.text);
+	if (r != 0)
+		return;
+	for (size_t k = 0; k < v.n_parts; done += v.parts[k++].iov_len)
+		cr_assert_eq(memcmp(v.parts[k].iov_base, plain + at + done, v.parts[k].iov_len), 0);
+	cr_assert_eq(done, n);
+	image_view_release(i, &v);
+}
+
 static inline void check_all(struct image *i, size_t step)
 {
 	uint8_t *got = malloc(step);
@@ -65,6 +82,7 @@ static inline void check_all(struct image *i, size_t step)
 
 		cr_assert_eq(r, 0, "at %zu: %d: %s", at, r, e.text);
 		cr_assert_eq(memcmp(got, plain + at, n), 0, "at %zu", at);
+		check_view(i, n, at);
 	}
 	free(got);
 }
