@@ -12,8 +12,10 @@
 #include <string.h>
 
 #define BUCKETS 1024u
-#define MAX_GAP (64u << 10)  /* bytes nobody wants are cheaper than another round trip */
-#define MAX_RUN (4ull << 20) /* bytes of one ranged GET */
+#define MAX_GAP (64u << 10) /* bytes nobody wants are cheaper than another round trip */
+/* Bytes of one ranged GET. What guests ask for at one time they need in that order, a start-up list above
+ * all: several GETs side by side would share the link and bring the first chunk as late as the last. */
+#define MAX_RUN (16ull << 20)
 #define MAX_RUN_FLIGHTS 256u
 #define RUN_DEADLINE_MS 120000
 #define MAX_THREADS 64u

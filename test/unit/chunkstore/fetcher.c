@@ -114,6 +114,19 @@ Test(fetcher, brings_neighbours_in_one_request)
 	cr_assert_eq(fake_count(&fake, &fake.blob_gets), 1);
 }
 
+Test(fetcher, brings_a_whole_start_up_list_in_one_request)
+{
+	fake_image_free(&image);
+	image = (struct fake_image){.n_chunks = 300, .n_meta = 3, .chunk_size = 60000, .seed = 8};
+	fake_image_make(&image);
+	fake_image_add(&fake, &image, "2");
+	want(wants, 3, 256); /* as many as a guest's request holds: 15 MB */
+	wait_done(256);
+	for (int i = 0; i < 256; i++)
+		cr_assert_eq(wants[i].error, 0, "%s", wants[i].words);
+	cr_assert_eq(fake_count(&fake, &fake.blob_gets), 1);
+}
+
 Test(fetcher, does_not_bridge_wide_gaps)
 {
 	want(wants, 10, 1);
