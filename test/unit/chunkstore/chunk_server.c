@@ -613,12 +613,14 @@ static void *one_guest(void *arg)
 {
 	uint32_t seed = (uint32_t)(uintptr_t)arg;
 	uint8_t raw[WIRE_HEADER_SIZE], *got = malloc(WIRE_MAX_PAYLOAD);
+	char name[32];
 	int pair[2];
 	struct buf b;
 	bool ok = true;
 
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-	cr_assert_eq(chunk_server_adopt(server, pair[0], "test"), 0);
+	(void)snprintf(name, sizeof(name), "guest %d", pair[1]); /* of a machine each */
+	cr_assert_eq(chunk_server_adopt(server, pair[0], name), 0);
 	buf_init(&b, 1 << 20);
 	for (unsigned id = 1; ok && id < 60; id++) {
 		struct wire_header h = {.id = id,
@@ -668,4 +670,33 @@ Test(chunk_server, serves_many_guests_and_fetches_once)
 	fetcher_stats(store->fetcher, &s);
 	cr_assert_leq(s.chunks, 997);
 	cr_assert_eq(s.failures, 0);
+}
+
+Test(chunk_server, fetches_once_for_a_hundred_guests_of_one_image)
+{
+	enum { GUESTS = 100, SEED = 5 };
+	bool wanted[1000] = {false};
+	pthread_t threads[GUESTS];
+	uint64_t n = 0, bytes = 0;
+	struct fetcher_stats s;
+
+	/* what one_guest() asks for */
+	for (unsigned id = 3; id < 60; id++)
+		for (unsigned k = 0; k < id % 30 + 1; k++)
+			wanted[(SEED * 37 + id * 101) % 900 + k] = true;
+	for (uint32_t k = image.n_meta; k < 1000; k++) { /* the metadata came along with the small index */
+		n += wanted[k];
+		bytes += wanted[k] ? image.entries[k].stored_size : 0;
+	}
+	for (int i = 0; i < GUESTS; i++)
+		cr_assert_eq(pthread_create(&threads[i], NULL, one_guest, (void *)(uintptr_t)SEED), 0);
+	for (int i = 0; i < GUESTS; i++) {
+		void *result;
+
+		(void)pthread_join(threads[i], &result);
+		cr_assert_not_null(result);
+	}
+	fetcher_stats(store->fetcher, &s);
+	cr_assert_eq(s.chunks, n);
+	cr_assert_leq(s.bytes, bytes + s.requests * (64u << 10)); /* and what lies between them */
 }
