@@ -53,7 +53,7 @@ struct sealing_command {
 	"readable:\n" \
 	"                       platform, numeric user, layer digests\n"
 #define SEALING_HELP_REST \
-	"  --level N            zstd level, 1 to 19 (3)\n" \
+	"  --level N            zstd level, 1 to 19 (7)\n" \
 	"  --pad none|padme     hide all but the first bits of chunk sizes, for 2 % more bytes (padme)\n" \
 	"  --threads N          threads that seal (one for each processor)\n" \
 	"\n" \

@@ -95,7 +95,7 @@ config public | jq -e '.config.Env and .history' >/dev/null || fail "--public al
 # --- the start-up list: one metadata chunk more ----------------------------------------------------
 printf '%s\n' /names /data/large data/nothing >startup.list
 seal --startup startup.list oci:torture oci:started 2>startup.log
-grep -q 'paths of startup.list are not in the image' startup.log || fail "no word of unknown paths: $(cat startup.log)"
+grep -q 'paths of the start-up list are not in the image' startup.log || fail "no word of unknown paths: $(cat startup.log)"
 printf '/attr/file-%04d\n' 0 1 111 >startup.list
 seal --startup startup.list oci:torture oci:started 2>startup.log
 [ ! -s startup.log ] || fail "start-up list: $(cat startup.log)"
