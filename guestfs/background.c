@@ -117,15 +117,16 @@ static void report(struct background *b, int code, const char *words)
 	b->fd = -1;
 }
 
-void background_ready(struct background *b)
+int background_ready(struct background *b)
 {
-	if (b->fd >= 0) {
-		(void)prctl(PR_SET_PDEATHSIG, 0);
+	if (b->fd >= 0 && prctl(PR_SET_PDEATHSIG, 0) < 0)
+		return -errno;
+	if (b->fd >= 0)
 		report(b, 0, "");
-	} else {
+	else
 		print_line(b->line);
-	}
 	service_manager_ready(b->notify);
+	return 0;
 }
 
 void background_failed(struct background *b, int code, const char *words)

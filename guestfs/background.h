@@ -25,8 +25,9 @@ void background_manager(struct background *b);
 /* What is to be printed on standard output in the end, whichever that is; "" for nothing. */
 void background_say(struct background *b, const char *line);
 
-/* It can be used: let the first process go with exit code 0; tell the service manager, too. */
-void background_ready(struct background *b);
+/* It can be used: let the first process go with exit code 0; tell the service manager, too. When that is not
+ * possible, as this process would end with the first one, the error of prctl(2): then it has failed. */
+int background_ready(struct background *b);
 
 /* It cannot: have the first process print "cocoon-guestfs: <words>" on standard error and exit with `code`;
  * without one, print it here. */

@@ -38,13 +38,11 @@ static int start_kind(struct front *f, enum front_kind kind, struct err *e)
 	if (r < 0)
 		return r;
 	r = session_start(f, device, kind == FRONT_TREE ? &front_tree_ops : &front_block_ops, e);
-	if (r == 0) {
-		r = keeper_show(f->keeper, &f->kind, e);
-		if (r == 0)
-			return 0;
+	if (r < 0)
+		return r;
+	r = keeper_show(f->keeper, &f->kind, e);
+	if (r < 0)
 		fuse_loop_stop(&f->loop, true);
-	}
-	(void)keeper_unmount(f->keeper, true);
 	return r;
 }
 

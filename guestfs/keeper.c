@@ -38,7 +38,9 @@ struct keeper {
 
 /* What the keeper itself has. */
 struct keeping {
+	pthread_mutex_t lock; /* guards the next two */
 	struct keeper_mount mount;
+	bool shown; /* and the first process knows it */
 	struct address address;
 	int mounts, connections; /* its ends */
 };
@@ -141,31 +143,58 @@ static void serve_mount(struct keeping *k, enum request what, struct answer *a, 
 	}
 }
 
-/* Answer until the first process has gone, and go with it. */
+/* Go with the first process. A mount that it has shown stays, and fails; one on the way there was none yet.
+ */
+_Noreturn static void end(struct keeping *k)
+{
+	(void)pthread_mutex_lock(&k->lock);
+	if (!k->shown)
+		(void)keeper_mount_unmount(&k->mount, true);
+	_exit(0);
+}
+
+static int answer_mount(struct keeping *k, enum request what)
+{
+	cleanup_close int fd = -1;
+	struct answer a = {0};
+	struct err e = {""};
+	int r;
+
+	(void)pthread_mutex_lock(&k->lock);
+	serve_mount(k, what, &a, &fd, &e);
+	(void)snprintf(a.words, sizeof(a.words), "%s", e.text);
+	r = answer_send(k->mounts, &a, fd);
+	k->shown = k->shown || (r == 0 && what == SHOW && a.result == 0);
+	(void)pthread_mutex_unlock(&k->lock);
+	return r;
+}
+
+static int answer_connect(struct keeping *k)
+{
+	struct err e = {""};
+	cleanup_close int fd = wire_dial(&k->address, &e);
+	struct answer a = {.result = fd < 0 ? fd : 0};
+
+	(void)snprintf(a.words, sizeof(a.words), "%s", e.text);
+	return answer_send(k->connections, &a, fd);
+}
+
+/* Answer until the first process has gone. */
 _Noreturn static void serve(struct keeping *k, int channel)
 {
 	uint8_t request;
+	int r = 0;
 
-	for (;;) {
-		cleanup_close int fd = -1;
-		struct answer a = {0};
-		struct err e = {""};
+	while (r == 0) {
 		ssize_t n = recv(channel, &request, 1, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n != 1)
-			_exit(0);
-		if (channel == k->mounts) {
-			serve_mount(k, request, &a, &fd, &e);
-		} else {
-			fd = wire_dial(&k->address, &e);
-			a.result = fd < 0 ? fd : 0;
-		}
-		(void)snprintf(a.words, sizeof(a.words), "%s", e.text);
-		if (answer_send(channel, &a, fd) < 0)
-			_exit(0);
+			break;
+		r = channel == k->mounts ? answer_mount(k, request) : answer_connect(k);
 	}
+	end(k);
 }
 
 static void *connections_thread(void *arg)
@@ -221,7 +250,8 @@ static int channel(int *ours, int *its)
 int keeper_start(struct keeper **out, const struct keeper_options *options, struct err *e)
 {
 	struct keeper *k = calloc(1, sizeof(*k));
-	struct keeping its = {.mount = {options->target, options->front, -1, 0, FRONT_AUTO},
+	struct keeping its = {.lock = PTHREAD_MUTEX_INITIALIZER,
+			      .mount = {options->target, options->front, -1, 0, FRONT_AUTO},
 			      .address = *options->address,
 			      .mounts = -1,
 			      .connections = -1};

@@ -2,8 +2,9 @@
  * The keeper: a second process that has the privileges and none of the keys. It is forked before a key is
  * read, knows address, target and options from the command line, and never sees a byte that came from the
  * host. The first process, which has keys and no privileges at all, asks it for the few things it cannot do
- * itself. The keeper ends with the first process. When the keeper ends first, mounts go on, but a broken
- * connection stays broken and a signal cannot unmount: requests fail with -EPIPE. */
+ * itself. The keeper ends with the first process, and takes away a mount that is not shown by then. When the
+ * keeper ends first, mounts go on, but a broken connection stays broken and a signal cannot unmount: requests
+ * fail with -EPIPE. */
 #ifndef COCOON_GUESTFS_KEEPER_H
 #define COCOON_GUESTFS_KEEPER_H
 

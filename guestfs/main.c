@@ -214,8 +214,8 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 	}
 	log_mounted(g, o);
 	say_outcome(g->image, 0, o, background);
-	background_ready(background);
-	if (serve(g)) {
+	r = background_ready(background);
+	if (r < 0 ? unmount(g) : serve(g)) {
 		front_close(g->front, false);
 	} else {
 		image_stop(g->image);
@@ -224,7 +224,11 @@ static int run(struct guestfs *g, struct options *o, struct background *backgrou
 	log_stats(g->image);
 	image_close(g->image);
 	log_info("unmounted target=%s", o->target);
-	return EXIT_GOOD;
+	if (r == 0)
+		return EXIT_GOOD;
+	say_outcome(NULL, r, o, background);
+	background_failed(background, EXIT_SYSTEM, "the mount would have ended with this command");
+	return EXIT_SYSTEM;
 }
 
 /* The keeper is forked before keys are read, and keys are read before nothing can be opened any more. */
