@@ -19,9 +19,9 @@ struct record_stats {
 	uint64_t left_out;     /* things whose names have a tab or a newline: a record cannot tell of them */
 };
 
-/* Mount `image` (borrowed) at `target`. The kernel reads `read_ahead` bytes ahead of what is asked for: with
- * 0 the record has exactly the pages that were touched. Root only; signals are blocked in the threads that
- * are started. 0, or a negative errno with words. */
+/* Mount `image` (borrowed) at `target`. The kernel reads up to `read_ahead` bytes where a page is touched:
+ * with one page the record has exactly the pages that were touched. Root only; signals are blocked in the
+ * threads that are started. 0, or a negative errno with words. */
 int recorder_start(struct recorder **out, struct image *image, const char *target, unsigned read_ahead,
 		   struct err *e);
 

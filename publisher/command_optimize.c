@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define DEFAULT_PERIOD_MS 5000
+#define DEFAULT_PERIOD_MS 10000
 #define MAX_PERIOD_MS 3600000
 
 static const char help[] =
@@ -27,7 +27,7 @@ static const char help[] =
 	"oci:DIRECTORY[:tag]; SOURCE is not sealed. Without COMMAND it is the image's own. Takes root: the\n"
 	"program runs on this machine, in namespaces of its own, without a network.\n"
 	"\n"
-	"  --period TIME        stop the program after this, for example 5s or 500ms (5s)\n"
+	"  --period TIME        stop the program after this, for example 5s or 500ms (10s)\n"
 	"  --record FILE        also write the record to this new file, for cocoon convert --startup\n"
 	"\n" SEALING_HELP_KEYS SEALING_HELP_CONTENT SEALING_HELP_REST;
 

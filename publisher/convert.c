@@ -172,11 +172,8 @@ static int seal_layers(struct conversion *c, struct err *e)
 
 static int fill_startup(struct conversion *c, uint32_t i, struct layer_sink *sink, struct err *e)
 {
-	struct startup_place place = {.tree = c->tree,
-				      .layers = c->layers,
-				      .blobs = c->blob_fds,
-				      .n_layers = c->n_layers,
-				      .sink = sink};
+	struct startup_place place = {
+		.tree = c->tree, .layers = c->layers, .blobs = c->blob_fds, .sink = sink};
 
 	(void)i;
 	return startup_place(&place, (const char *)c->o->startup->data, c->o->startup->size, e);

@@ -12,7 +12,8 @@
 
 #define MAX_UNITS (1u << 15) /* of one file: 4 bytes of metadata for each */
 
-enum { STAYS = UINT32_MAX, WANTED = UINT32_MAX - 1 };
+#define STAYS UINT32_MAX
+#define WANTED (UINT32_MAX - 1)
 
 struct file {
 	struct node *node;

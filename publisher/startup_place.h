@@ -20,7 +20,6 @@ struct startup_place {
 	struct tree *tree;		   /* all layers were applied, nothing was planned */
 	const struct sealed_layer *layers; /* the source's, from STARTUP_LAYER + 1 on */
 	const int *blobs;		   /* their data blobs, at the same numbers */
-	size_t n_layers;		   /* with STARTUP_LAYER */
 	struct layer_sink *sink;	   /* of the start-up data */
 };
 

@@ -47,7 +47,8 @@ image_optimize() {
 	shift 2
 
 	SEALED_REF=$REGISTRY/$name
-	interruptible "$COCOON" optimize --plain-http --json --domain "$KEYS/domain.secret" \
+	# a busy machine takes longer than the default period
+	interruptible "$COCOON" optimize --plain-http --json --period 120s --domain "$KEYS/domain.secret" \
 		--recipient "$KEYS/guest.pem.pub" "$source" "$SEALED_REF" -- "$@" >"$WORK/summary.json" &&
 		policy_add "$(jq -r .descriptor "$WORK/summary.json")" &&
 		cat "$WORK/summary.json"

@@ -100,7 +100,7 @@ TestSuite(startup_place, .init = setup, .fini = teardown);
 static int place(const char *list)
 {
 	struct layer_sink *sink = sink_of(STARTUP_LAYER);
-	struct startup_place p = {.tree = t, .layers = layers, .blobs = blobs, .n_layers = 2, .sink = sink};
+	struct startup_place p = {.tree = t, .layers = layers, .blobs = blobs, .sink = sink};
 	int r = startup_place(&p, list, strlen(list), &e);
 
 	if (r == 0)
@@ -181,13 +181,16 @@ Test(startup_place, takes_larger_units_of_very_large_files)
 		(uint64_t)(1 << 16) * BLOCK_SIZE + 1; /* units of 4 blocks; most of it does not exist here */
 	n->layer = 1;
 	n->start = large->start;
-	cr_assert_eq(place("/huge\t20480\t1\n"), 0, "%s", e.text);
+	cr_assert_eq(place("/huge\t20480\t16384\n"), 0, "%s", e.text);
 	cr_expect_eq(n->sparse->chunk_log2, 2);
-	cr_expect_eq(layers[STARTUP_LAYER].n_blocks, 4);
+	cr_expect_eq(layers[STARTUP_LAYER].n_blocks, 8);
 	cr_expect_eq(where(n, 3).layer, 1);
 	cr_expect_eq(where(n, 4).layer, STARTUP_LAYER);
 	cr_expect_eq(where(n, 7).start, 3);
-	cr_expect_eq(where(n, 8).layer, 1);
+	cr_expect_eq(where(n, 8).start, 4);
+	cr_expect_eq(where(n, 11).layer, STARTUP_LAYER);
+	cr_expect_eq(where(n, 11).start, 7);
+	cr_expect_eq(where(n, 12).layer, 1);
 }
 
 Test(startup_place, leaves_files_with_holes_where_they_are)
