@@ -216,7 +216,7 @@ done
 for image in $IMAGES; do
 	prepare_image "$image"
 done
-exec {CACHE_LOCK}>&-
+flock -u "$CACHE_LOCK" # the daemons have inherited it
 
 printf '%s\n' "$CSV_COLUMNS" >"$OUT/runs.csv"
 echo "image,link,system,round,seconds,bytes" >"$OUT/bytes.csv"

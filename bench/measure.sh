@@ -85,7 +85,11 @@ start() {
 	"${file}_pull" "$row" >&2 || return
 	echo pulled
 	if [ -z "$REQUEST" ]; then
-		"${file}_run" "$row" "$id"
+		"${file}_run" "$row" "$id" || return
+		# What a process has read goes to its parent when it ends: be there until that has been counted.
+		while [ -e "$WORK/samples" ]; do
+			read -r -t 0.01 -u "$NOTHING_FD" answer || true
+		done
 	else
 		"${file}_run" "$row" "$id" >&2 &
 		read -r answer <&"$ASK_FD"

@@ -40,6 +40,7 @@ stargz_image() {
 	stamp="$version $SOURCE_STAMP ${COMMAND[*]}"
 	! form_is estargz "$stamp" || return 0
 	containerd_start convert || return
+	at_exit stargz_unmount
 	{
 		ctr images pull --plain-http "$SOURCE" &&
 			interruptible ctr-remote images convert --estargz --oci "$SOURCE" "$REPOSITORY:estargz" &&
@@ -52,6 +53,11 @@ stargz_image() {
 	CONTAINERD_DIR=$measured_dir CONTAINERD_PID=$measured_pid
 	[ "$status" = 0 ] || SKIP="ctr-remote failed: $(tail -n 1 "$log")"
 	return "$status"
+}
+
+# ctr-remote mounts what it converts below /tmp and, interrupted, leaves it there.
+stargz_unmount() {
+	awk -v from="$WORK/convert/" 'index($0, from) { print $5 }' /proc/self/mountinfo | xargs -r umount
 }
 
 # It records what the command opens in ten seconds; a command that fails opens the wrong files.
