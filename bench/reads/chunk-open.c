@@ -158,8 +158,8 @@ static int measure(const struct sealed_file *f, unsigned int n_threads, bool bar
 	for (unsigned int k = 0; k < n_threads; k++)
 		if (pthread_create(&threads[k], NULL, work, &r) != 0)
 			return -1;
+	start = seconds(); /* here: behind the barrier, this thread may be the last that gets a processor */
 	(void)pthread_barrier_wait(&r.start);
-	start = seconds();
 	(void)pthread_barrier_wait(&r.start);
 	(void)printf("%s-%u %llu %llu %.6f\n", bare ? "bare" : "chunk_open", n_threads,
 		     (unsigned long long)f->plain_bytes, (unsigned long long)f->stored_bytes,
