@@ -287,7 +287,7 @@ measure_rows() {
 	done
 }
 
-# Two lines: what is measured now, and how much is left.
+# One line: how much is left, and what is measured now.
 progress() {
 	local left=-1
 
