@@ -179,6 +179,7 @@ done
 need_packages run image peers bench
 work_dir bench
 WORK_CGROUP=cocoon-$(basename "$WORK").
+cgroup_prefix "$WORK_CGROUP"
 exec {NOTHING_FD}<> <(:)
 mkdir -p "$OUT" "$CACHE/images" "$CACHE/forms" "$CACHE/registry" "$CACHE/exports" "$WORK/registry" "$WORK/answer"
 chmod 1777 "$WORK/answer"

@@ -4,6 +4,7 @@
 # What a group of processes has used, and a limit for its memory, under either version of control groups. To be
 # sourced after cleanup.sh.
 #
+#   cgroup_prefix PREFIX          to be called before what uses groups of such names is started: at the end none is left
 #   cgroup_start NAME [BYTES]     a group; containers may be put below it as /NAME/… (runc's cgroupsPath)
 #   cgroup_enter NAME PID…
 #   cgroup_value NAME WHAT        of the group and all below it, since it was started:
@@ -25,13 +26,34 @@ cgroup_dirs() {
 	fi
 }
 
+cgroup_prefix() {
+	at_exit cgroup_end_all "$1"
+}
+
+# Last of all: a container that is just being started may make its group once more.
+cgroup_end_all() {
+	local dir
+
+	for dir in $(cgroup_all_dirs "$1*"); do
+		[ ! -d "$dir" ] || cgroup_end "$(basename "$dir")"
+	done
+}
+
+# runc makes the groups that are named to it in every hierarchy.
+cgroup_all_dirs() {
+	if [ -n "$CGROUP_V2" ]; then
+		cgroup_dirs "$1"
+	else
+		echo "/sys/fs/cgroup/*/$1"
+	fi
+}
+
 cgroup_start() {
 	local name=$1 limit=${2:-} dir
 
 	for dir in $(cgroup_dirs "$name"); do
 		mkdir -p "$dir$CGROUP_LEAF" || return
 	done
-	at_exit cgroup_end "$name"
 	if [ -n "$CGROUP_V2" ]; then
 		echo '+memory +cpu' >/sys/fs/cgroup/cgroup.subtree_control &&
 			echo '+memory +cpu' >"/sys/fs/cgroup/$name/cgroup.subtree_control" || return
@@ -79,7 +101,7 @@ cgroup_pids() {
 cgroup_end() {
 	local name=$1 dir pid
 
-	for dir in $(cgroup_dirs "$name"); do
+	for dir in $(cgroup_all_dirs "$name"); do
 		[ -d "$dir" ] || continue
 		find "$dir" -name cgroup.procs -exec cat {} + | while read -r pid; do
 			echo "$pid" >"${dir%"/$name"}/cgroup.procs" || [ ! -e "/proc/$pid" ]
