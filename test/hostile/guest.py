@@ -64,6 +64,7 @@ class Guest:
         self.status, self.peak = None, 0
         self.touched = set()  # files that were read since everything was right
         self.n_checks = 0
+        self.last_look = ""  # how it stood when a case failed
         command = [setup.guestfs, "--foreground", "--front", front, "--host", "unix:" + host.path]
         key = key or setup.key_file
         key = key if key.startswith("recipient:") else "file:" + key
@@ -134,6 +135,8 @@ class Guest:
 
     def abandon(self):
         """After a failed case: take everything down somehow."""
+        alive = "ended" if self.ended(0) else "running"
+        self.last_look = f"{alive}, {'mounted' if is_mounted(self.dir) else 'not mounted'}: {self.words()}"
         self.kill()
         self.ended(5)
         _libc.umount2(self.dir.encode(), MNT_DETACH)

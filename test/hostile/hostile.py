@@ -58,6 +58,8 @@ def run_case(results, context, c, after=lambda: None):
         why = str(e)
     except Exception:
         why = traceback.format_exc()
+    if why:
+        why = "\n".join([why, *(g.last_look for g in context.guests if g.last_look)])
     results.tell(context.front, c, time.monotonic() - start, why)
     return why is None
 
