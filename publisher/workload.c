@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <jansson.h>
+#include <linux/capability.h>
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
@@ -190,6 +191,19 @@ static void set_files(void)
 		fail("standard files");
 }
 
+/* What containerd leaves a container's root, but for mknod(2) and chroot(2), which would lead out of here. */
+static void limit_capabilities(void)
+{
+	static const uint64_t kept = 1ULL << CAP_CHOWN | 1ULL << CAP_DAC_OVERRIDE | 1ULL << CAP_FOWNER |
+				     1ULL << CAP_FSETID | 1ULL << CAP_KILL | 1ULL << CAP_SETGID |
+				     1ULL << CAP_SETUID | 1ULL << CAP_SETPCAP | 1ULL << CAP_NET_BIND_SERVICE |
+				     1ULL << CAP_NET_RAW | 1ULL << CAP_AUDIT_WRITE | 1ULL << CAP_SETFCAP;
+
+	for (int cap = 0; prctl(PR_CAPBSET_READ, cap) >= 0; cap++)
+		if (!(kept >> cap & 1) && prctl(PR_CAPBSET_DROP, cap) < 0)
+			fail("capabilities");
+}
+
 static _Noreturn void execute(const struct workload *w)
 {
 	static const int usual[] = {SIGPIPE, SIGINT, SIGTERM, SIGHUP};
@@ -205,6 +219,7 @@ static _Noreturn void execute(const struct workload *w)
 	if (chdir(w->directory) < 0)
 		fail(w->directory);
 	set_files();
+	limit_capabilities();
 	/* another user is no child whose parent's death ends it, unless that is said again */
 	if (setgroups(0, NULL) < 0 || setgid(w->gid) < 0 || setuid(w->uid) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * An image's program, run as a container would run it, for a while: namespaces of its own (no network but
- * loopback), a writable layer in memory over the image, /proc, /sys and a small /dev. It is not a sandbox:
- * who seals an image trusts it. */
+ * loopback), a writable layer in memory over the image, /proc, /sys, a small /dev and a container's
+ * capabilities. It is not a sandbox: who seals an image trusts it. */
 #ifndef COCOON_PUBLISHER_WORKLOAD_H
 #define COCOON_PUBLISHER_WORKLOAD_H
 

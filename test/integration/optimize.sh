@@ -136,12 +136,13 @@ failures() {
 		optimize_fails 1 'File exists' --record "$WORK/record" "$from" "$to" -- /usr/bin/true
 }
 
-# A server does not end: it is stopped. It has loopback, /proc, /dev and a place to write, and no other network.
+# A server does not end: it is stopped. It has loopback, /proc, /dev and a place to write, no other network, and of the
+# capabilities those of a container's root.
 a_server_is_stopped() {
 	interruptible "$COCOON" optimize --quiet --period 10s --image-key "$KEYS/image.key" "oci:$IMAGE_LAYOUT" "oci:$WORK/server" \
-		-- /bin/sh -c 'echo "$$ $(cat /proc/self/comm) $(wc -l </proc/net/route)" >/run/state && cat /run/state >&2 &&
+		-- /bin/sh -c 'echo "$$ $(cat /proc/self/comm) $(wc -l </proc/net/route) $(sed -n "s/CapEff:.//p" /proc/self/status)" >/run/state && cat /run/state >&2 &&
 			echo x >/dev/null && python3 -c "import socket; s = socket.create_server((\"127.0.0.1\", 80)); s.accept()"' 2>"$WORK/server.log" &&
-		cat "$WORK/server.log" && [ "$(sort -u "$WORK/server.log")" = '1 cat 1' ] && nothing_is_left
+		cat "$WORK/server.log" && [ "$(sort -u "$WORK/server.log")" = '1 cat 1 00000000a00025fb' ] && nothing_is_left
 }
 
 work_dir optimize
