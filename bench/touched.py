@@ -8,34 +8,13 @@ counted by what the device has read beside the rest, and taken as incompressible
 touched.py MOUNTPOINT LOOP-DEVICE SECTORS    that the device had read before; nothing else has looked at the mount
 """
 
-import ctypes
 import json
-import mmap
 import os
 import stat
 import subprocess
 import sys
 
-PAGE = mmap.PAGESIZE
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p]
-libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-
-
-def resident(fd, size):
-    """Numbers of the pages that are in the page cache. Python's own mmap does not tell its address."""
-    pages = -(-size // PAGE)
-    vector = (ctypes.c_ubyte * pages)()
-    address = libc.mmap(None, size, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
-    if address == ctypes.c_void_p(-1).value:
-        raise OSError(ctypes.get_errno(), "mmap")
-    failed = libc.mincore(address, size, vector)
-    libc.munmap(address, size)
-    if failed:
-        raise OSError(ctypes.get_errno(), "mincore")
-    return [i for i in range(pages) if vector[i] & 1]
+from page_cache import PAGE, resident
 
 
 def regular_files(top):

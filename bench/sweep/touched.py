@@ -5,31 +5,16 @@ readahead off (blockdev --setra 0) those that a workload has touched since the m
 
 touched.py DIRECTORY IMAGE"""
 
-import ctypes
 import fcntl
-import mmap
 import os
 import stat
 import struct
 import sys
 
-PAGE = 4096
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)), ".."))
+from page_cache import PAGE, resident  # noqa: E402
+
 FS_IOC_FIEMAP = 0xC020660B
-libc = ctypes.CDLL(None, use_errno=True)
-libc.mmap.restype = ctypes.c_void_p
-libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
-libc.mincore.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p]
-libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-
-
-def cached_pages(fd, size):
-    n = -(-size // PAGE)
-    address = libc.mmap(None, n * PAGE, mmap.PROT_READ, mmap.MAP_SHARED, fd, 0)
-    pages = ctypes.create_string_buffer(n)
-    if address in (None, ctypes.c_void_p(-1).value) or libc.mincore(address, n * PAGE, pages) != 0:
-        raise OSError(ctypes.get_errno(), "mincore")
-    libc.munmap(address, n * PAGE)
-    return [i for i, page in enumerate(pages.raw) if page & 1]
 
 
 def address(fd, page):
@@ -52,7 +37,7 @@ def main():
             if not stat.S_ISREG(st.st_mode) or not st.st_size:
                 continue
             fd = os.open(path, os.O_RDONLY)
-            blocks.update(address(fd, page) for page in cached_pages(fd, st.st_size))
+            blocks.update(address(fd, page) for page in resident(fd, st.st_size))
             os.close(fd)
     blocks.discard(None)
     for block in sorted(blocks):
