@@ -65,9 +65,9 @@ def guest_killed(context):
         g = guest.Guest(context.setup, h, context.front, timeout=20)
         context.guests.append(g)
         require(g.mounted(), "not mounted")
+        fd = os.open(g.path(source.big(1)), os.O_RDONLY)
         timer = threading.Timer(0.5, lambda: os.kill(g.process.pid, signal.SIGKILL))
         timer.start()
-        fd = os.open(g.path(source.big(1)), os.O_RDONLY)
         code = failure(os.pread, fd, 4096, 0)
         failure(os.close, fd)  # of a filesystem that nobody serves: it may say so
         timer.join()

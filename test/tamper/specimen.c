@@ -101,7 +101,8 @@ static void put_file(struct making *m, uint32_t number, const char *path)
 		n->sparse = calloc(1, sizeof(*n->sparse) + sizeof(n->sparse->runs[0]));
 		must(n->sparse);
 		n->sparse->n_runs = 1;
-		n->sparse->runs[0] = (struct sparse_run){.block = 1, .count = blocks, .start = n->start};
+		n->sparse->runs[0] =
+			(struct sparse_run){.block = 1, .count = blocks, .start = n->start, .layer = layer};
 	}
 }
 
