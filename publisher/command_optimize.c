@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
  * cocoon optimize: the command line, and what is told at the end. */
-#include "proto/base/cleanup.h"
 #include "proto/base/io.h"
 #include "publisher/optimize.h"
 #include "publisher/progress.h"
@@ -13,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define DEFAULT_PERIOD_MS 10000
 #define MAX_PERIOD_MS 3600000
@@ -88,15 +86,6 @@ static int parse(struct optimize_command *c, int argc, char **argv, bool *done, 
 	return sealing_command_images(&c->sealing, argc, argv, e);
 }
 
-/* It tells what the image does: nobody else's. */
-static int write_record(const char *path, const struct buf *record, struct err *e)
-{
-	cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	int r = fd < 0 ? -errno : write_full(fd, record->data, record->size);
-
-	return r < 0 ? err_errno(e, r, "%s", path) : 0;
-}
-
 static int run(struct optimize_command *c, struct optimize_result *out, struct err *e)
 {
 	cleanup_buf struct buf record = {.max = STARTUP_LIST_MAX};
@@ -105,8 +94,8 @@ static int run(struct optimize_command *c, struct optimize_result *out, struct e
 
 	c->optimize.convert = c->sealing.convert;
 	r = optimize_record(&c->optimize, &record, out, e);
-	if (r == 0 && c->record)
-		r = write_record(c->record, &record, e);
+	if (r == 0 && c->record) /* it tells what the image does: nobody else's */
+		r = file_create(AT_FDCWD, c->record, record.data, record.size, 0600, e);
 	if (r == 0) {
 		c->sealing.convert.startup = &record;
 		r = convert(&c->sealing.convert, &out->convert, e);

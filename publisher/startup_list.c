@@ -2,25 +2,19 @@
  * Lines become paths and ranges; paths become the metadata that leads to them. */
 #include "publisher/startup_list.h"
 #include "proto/base/bytes.h"
+#include "publisher/digits.h"
 #include "publisher/startup_place.h"
 #include "publisher/tree_nodes.h"
 
 #include <errno.h>
 #include <string.h>
 
-/* Decimal digits, at least one, up to `end`. */
-static bool parse_number(const char *p, const char *end, uint64_t *out)
+/* Nothing but a number up to `end`. */
+static bool parse_number(const char *text, const char *end, uint64_t *out)
 {
-	uint64_t v = 0;
+	const uint8_t *p = (const uint8_t *)text, *behind = (const uint8_t *)end;
 
-	if (p == end)
-		return false;
-	for (; p < end; p++)
-		if (*p < '0' || *p > '9' || __builtin_mul_overflow(v, 10, &v) ||
-		    __builtin_add_overflow(v, (uint64_t)(*p - '0'), &v))
-			return false;
-	*out = v;
-	return true;
+	return digits(&p, behind, out) && p == behind;
 }
 
 /* OFFSET TAB SIZE: the blocks that these bytes lie in. */

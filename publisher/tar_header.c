@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Decoding of tar headers: fixed fields, base-256 numbers, PAX records. */
 #include "publisher/tar_header.h"
+#include "publisher/digits.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -145,19 +146,6 @@ int tar_header_decode(struct tar_header *out, const uint8_t block[static TAR_BLO
 	decode_path(&h, block);
 	*out = h;
 	return 0;
-}
-
-/* Decimal digits at *p, not beyond `end`; false when there are none or too many. */
-static bool digits(const uint8_t **p, const uint8_t *end, uint64_t *out)
-{
-	const uint8_t *start = *p;
-	uint64_t v = 0;
-
-	for (; *p < end && isdigit(**p); ++*p)
-		if (__builtin_mul_overflow(v, 10, &v) || __builtin_add_overflow(v, (uint64_t)(**p - '0'), &v))
-			return false;
-	*out = v;
-	return *p > start;
 }
 
 static bool decimal(const struct pax_record *r, uint64_t max, uint64_t *out)
